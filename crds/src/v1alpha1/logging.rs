@@ -1,0 +1,24 @@
+//! `spec.logging`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The access lines.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Logging {
+    /// Their format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+}
+
+/// The access lines' format.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum LogFormat {
+    /// `AuSuccess` and `AuFail`, as kube-oidc-proxy writes them.
+    #[default]
+    Classic,
+    /// One JSON object a line.
+    #[serde(rename = "JSON")]
+    Json,
+}

@@ -1,0 +1,148 @@
+//! `status.settings`: the resolved settings, complete and without references, that a proxy runs
+//! with. Everything that changes what a proxy answers is in here, and [`Settings::revision`] is a
+//! hash over it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    authentication::{AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule},
+    impersonation::{ClientRequests, StaticExtra},
+    logging::LogFormat,
+    serving::TlsVersion,
+};
+
+/// The format of [`Settings`] that this code writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The largest settings that are published, in bytes of JSON.
+pub const MAX_SETTINGS_BYTES: usize = 256 * 1024;
+
+/// The largest certificate authority of one issuer, in bytes of PEM.
+pub const MAX_CERTIFICATE_AUTHORITY_BYTES: usize = 64 * 1024;
+
+/// What a proxy runs with.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// `sha256:` and the hash of all other fields.
+    #[schemars(length(max = 71))]
+    pub revision: String,
+    /// Who may log in.
+    pub authentication: AuthenticationSettings,
+    /// How requests are impersonated.
+    pub impersonation: ImpersonationSettings,
+    /// The serving port.
+    pub serving: ServingSettings,
+    /// The access lines.
+    pub logging: LoggingSettings,
+    /// How a pod takes its leave.
+    pub drain: DrainSettings,
+}
+
+/// Who may log in.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationSettings {
+    /// The issuers.
+    #[schemars(length(max = 64))]
+    pub issuers: Vec<IssuerSettings>,
+    /// PEM bundles by the name that the issuers use; equal ones stand here once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub certificate_authorities: BTreeMap<String, String>,
+    /// Prefixes that no username, and no group that is not allowed, may start with.
+    #[schemars(length(max = 32), inner(length(max = 64)))]
+    pub reserved_prefixes: Vec<String>,
+    /// Reserved groups that issuers may hand out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 256)))]
+    pub allowed_reserved_groups: Vec<String>,
+}
+
+/// One issuer.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerSettings {
+    /// The entry's name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The `iss` of the tokens.
+    #[schemars(length(max = 2048))]
+    pub url: String,
+    /// The discovery document's own address.
+    #[serde(default, rename = "discoveryURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub discovery_url: Option<String>,
+    /// A key of [`AuthenticationSettings::certificate_authorities`]; absent: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub certificate_authority: Option<String>,
+    /// The values of `aud` that are accepted.
+    #[schemars(length(max = 16), inner(length(max = 512)))]
+    pub audiences: Vec<String>,
+    /// How audiences are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience_match_policy: Option<AudienceMatchPolicy>,
+    /// What the claims must say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub claim_validation_rules: Vec<ClaimValidationRule>,
+    /// Which claims become the identity.
+    pub claim_mappings: ClaimMappings,
+    /// What the mapped user must look like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub user_validation_rules: Vec<UserValidationRule>,
+    /// The signature algorithms that are accepted; empty: all nine of kube-apiserver. Only the
+    /// `--oidc-signing-algs` flag sets it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(max = 5)))]
+    pub signing_algorithms: Vec<String>,
+}
+
+/// How requests are impersonated.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImpersonationSettings {
+    /// What happens with `kubectl --as`.
+    pub client_requests: ClientRequests,
+    /// Extra keys that `--as-user-extra` may carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 256)))]
+    pub as_extra_keys: Vec<String>,
+    /// Extras that every request carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub extra: Vec<StaticExtra>,
+}
+
+/// The serving port.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServingSettings {
+    /// The oldest TLS version that is spoken.
+    pub min_tls_version: TlsVersion,
+}
+
+/// The access lines.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggingSettings {
+    /// Their format.
+    pub format: LogFormat,
+}
+
+/// How a pod takes its leave.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainSettings {
+    /// Seconds of serving after it has said that it is not ready.
+    pub delay_seconds: u32,
+    /// Seconds that streams may go on after that.
+    pub deadline_seconds: u32,
+}
