@@ -1,0 +1,324 @@
+//! Clients: HTTP/1.1 and HTTP/2 behind one interface, and raw sockets below them.
+
+mod h2_frames;
+mod raw;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_rustls::client::TlsStream;
+
+pub use self::{
+    h2_frames::{H2Outcome, send_h2_fields},
+    raw::{Head, RawConnection},
+};
+use crate::tls::{connector, ip_name};
+
+/// Longer than anything a healthy proxy needs on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
+impl Protocol {
+    /// For cases that must hold over either.
+    pub const BOTH: [Self; 2] = [Self::H1, Self::H2];
+
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::H1 => b"http/1.1",
+            Self::H2 => b"h2",
+        }
+    }
+}
+
+/// A request to send.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    /// A `GET`.
+    pub fn get(target: &str) -> Self {
+        Self::new(Method::GET, target)
+    }
+
+    /// Any method, no body.
+    pub fn new(method: Method, target: &str) -> Self {
+        Self {
+            method,
+            target: target.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Adds a header line.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        let value = HeaderValue::from_bytes(value.as_ref()).expect("a header value");
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Adds a bearer token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+/// A complete response.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON; anything else ends the test.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// Checks that this is a refusal as clients expect it: a `Status` with this code, and a message.
+    #[track_caller]
+    pub fn assert_refusal(&self, code: u16) {
+        assert_eq!(self.status, code, "{self:?}");
+        assert_status_object(&self.json(), code);
+    }
+
+    /// Checks that the status is `code`.
+    #[track_caller]
+    pub fn assert_status(&self, code: u16) {
+        assert_eq!(self.status, code, "{self:?}");
+    }
+
+    /// One header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Checks the shape of a `Status` object.
+#[track_caller]
+pub fn assert_status_object(status: &Value, code: u16) {
+    let reason = status["reason"].as_str().unwrap_or("");
+    let message = status["message"].as_str().unwrap_or("");
+    let expected = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    });
+    assert_eq!(status, &expected);
+    let reason_of_code = match code {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        _ => reason,
+    };
+    assert_eq!(reason, reason_of_code);
+    assert!(!message.is_empty(), "a refusal has a message: {status}");
+    if code == 401 {
+        assert_eq!(message, "Unauthorized");
+    }
+}
+
+/// A response whose body is read piece by piece.
+pub struct Streaming {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    body: Incoming,
+    connection: Connection,
+}
+
+impl Streaming {
+    /// The next piece; `None` at the proper end; an error when the body is cut short.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
+            match frame.context("no piece of the body in time")? {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the connection without reading on.
+    pub fn abort(self) {
+        drop(self.connection);
+    }
+}
+
+enum Sender {
+    H1(http1::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// An open connection for several requests.
+pub struct Connection {
+    sender: Sender,
+    authority: String,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Sends and reads the whole response.
+    pub async fn send(&mut self, call: Call) -> Result<Reply> {
+        let response = self.start(call).await?;
+        let (parts, body) = response.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await;
+        Ok(Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.context("the body did not end in time")??.to_bytes(),
+        })
+    }
+
+    async fn start(&mut self, call: Call) -> Result<http::Response<Incoming>> {
+        let mut request = Request::new(Full::new(call.body));
+        *request.method_mut() = call.method;
+        *request.headers_mut() = call.headers;
+        let answer = match &mut self.sender {
+            Sender::H1(sender) => {
+                let host = HeaderValue::from_str(&self.authority)?;
+                request.headers_mut().entry("host").or_insert(host);
+                *request.uri_mut() = call.target.parse()?;
+                tokio::time::timeout(PATIENCE, sender.send_request(request)).await
+            }
+            Sender::H2(sender) => {
+                *request.uri_mut() =
+                    format!("https://{}{}", self.authority, call.target).parse()?;
+                *request.version_mut() = http::Version::HTTP_2;
+                tokio::time::timeout(PATIENCE, sender.send_request(request)).await
+            }
+        };
+        Ok(answer.context("no response in time")??)
+    }
+}
+
+/// Connects to the proxy.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: SocketAddr,
+    roots: String,
+}
+
+impl Client {
+    /// A client of the proxy on a loopback port that trusts `roots` (PEM).
+    pub fn new(port: u16, roots: String) -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            roots,
+        }
+    }
+
+    /// A TLS connection that offers `alpn`.
+    pub async fn tls(&self, alpn: &[&[u8]]) -> Result<TlsStream<TcpStream>> {
+        let connect = async {
+            let socket = TcpStream::connect(self.address).await?;
+            socket.set_nodelay(true)?;
+            let name = ip_name(self.address.ip());
+            Ok::<_, anyhow::Error>(connector(&self.roots, alpn)?.connect(name, socket).await?)
+        };
+        let connected = tokio::time::timeout(PATIENCE, connect).await;
+        connected.map_err(|_| anyhow!("no TLS connection in time"))?
+    }
+
+    /// A raw HTTP/1.1 connection, without ALPN as client-go dials for upgrades.
+    pub async fn raw(&self) -> Result<RawConnection> {
+        Ok(RawConnection::new(self.tls(&[]).await?))
+    }
+
+    /// A connection for requests.
+    pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
+        let stream = self.tls(&[protocol.alpn()]).await?;
+        let agreed = stream.get_ref().1.alpn_protocol();
+        anyhow::ensure!(agreed == Some(protocol.alpn()), "ALPN agreed on {agreed:?}");
+        let io = TokioIo::new(stream);
+        let (sender, driver) = match protocol {
+            Protocol::H1 => {
+                let (sender, connection) = http1::handshake(io).await?;
+                let driver = tokio::spawn(async { drop(connection.await) });
+                (Sender::H1(sender), driver)
+            }
+            Protocol::H2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_header_list_size(1 << 20);
+                let (sender, connection) = builder.handshake(io).await?;
+                let driver = tokio::spawn(async { drop(connection.await) });
+                (Sender::H2(sender), driver)
+            }
+        };
+        Ok(Connection {
+            sender,
+            authority: self.address.to_string(),
+            driver,
+        })
+    }
+
+    /// One request over a connection of its own.
+    pub async fn send(&self, protocol: Protocol, call: Call) -> Result<Reply> {
+        self.connect(protocol).await?.send(call).await
+    }
+
+    /// One request whose response is read piece by piece.
+    pub async fn stream(&self, protocol: Protocol, call: Call) -> Result<Streaming> {
+        let mut connection = self.connect(protocol).await?;
+        let response = connection.start(call).await?;
+        let (parts, body) = response.into_parts();
+        Ok(Streaming {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            connection,
+        })
+    }
+}

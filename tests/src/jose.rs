@@ -1,0 +1,393 @@
+//! Signing keys and tokens, valid and broken, made without a JWT library so that nothing is checked on the way out.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+use aws_lc_rs::{
+    digest, hmac,
+    rand::SystemRandom,
+    rsa,
+    signature::{self, EcdsaKeyPair, KeyPair as _, RsaEncoding},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value, json};
+
+/// Signature algorithms kube-apiserver accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Alg {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    ES512,
+}
+
+impl Alg {
+    /// Every algorithm, in the order of the specification.
+    pub const ALL: [Self; 9] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+    ];
+
+    /// The JOSE name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::ES512 => "ES512",
+        }
+    }
+}
+
+enum Private {
+    Rsa(rsa::KeyPair, &'static dyn RsaEncoding),
+    Ec(EcdsaKeyPair),
+}
+
+/// A key with its id and algorithm.
+pub struct SigningKey {
+    /// `kid` of the JWK and of tokens signed with it.
+    pub kid: String,
+    /// The algorithm it signs with.
+    pub alg: Alg,
+    private: Private,
+}
+
+impl SigningKey {
+    /// A fresh key; RSA keys have 2048 bits.
+    pub fn generate(alg: Alg, kid: &str) -> Result<Self> {
+        let rsa = |encoding: &'static dyn RsaEncoding| -> Result<Private> {
+            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
+                .ok()
+                .context("cannot generate an RSA key")?;
+            Ok(Private::Rsa(pair, encoding))
+        };
+        let ec = |curve: &'static signature::EcdsaSigningAlgorithm| -> Result<Private> {
+            let pair = EcdsaKeyPair::generate(curve)
+                .ok()
+                .context("cannot generate an EC key")?;
+            Ok(Private::Ec(pair))
+        };
+        let private = match alg {
+            Alg::RS256 => rsa(&signature::RSA_PKCS1_SHA256)?,
+            Alg::RS384 => rsa(&signature::RSA_PKCS1_SHA384)?,
+            Alg::RS512 => rsa(&signature::RSA_PKCS1_SHA512)?,
+            Alg::PS256 => rsa(&signature::RSA_PSS_SHA256)?,
+            Alg::PS384 => rsa(&signature::RSA_PSS_SHA384)?,
+            Alg::PS512 => rsa(&signature::RSA_PSS_SHA512)?,
+            Alg::ES256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING)?,
+            Alg::ES384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING)?,
+            Alg::ES512 => ec(&signature::ECDSA_P521_SHA512_FIXED_SIGNING)?,
+        };
+        Ok(Self {
+            kid: kid.to_owned(),
+            alg,
+            private,
+        })
+    }
+
+    /// The public half as a JWK.
+    pub fn jwk(&self) -> Value {
+        match &self.private {
+            Private::Rsa(pair, _) => {
+                let (n, e) = rsa_numbers(pair.public_key().as_ref());
+                json!({"kty": "RSA", "use": "sig", "alg": self.alg.name(), "kid": self.kid, "n": b64(n), "e": b64(e)})
+            }
+            Private::Ec(pair) => {
+                let point = pair.public_key().as_ref();
+                let (x, y) = point[1..].split_at((point.len() - 1) / 2);
+                let curve = match self.alg {
+                    Alg::ES384 => "P-384",
+                    Alg::ES512 => "P-521",
+                    _ => "P-256",
+                };
+                json!({"kty": "EC", "use": "sig", "alg": self.alg.name(), "kid": self.kid, "crv": curve, "x": b64(x), "y": b64(y)})
+            }
+        }
+    }
+
+    /// The raw public key, as an attacker would use it for an HMAC.
+    pub fn public_bytes(&self) -> Vec<u8> {
+        match &self.private {
+            Private::Rsa(pair, _) => pair.public_key().as_ref().to_vec(),
+            Private::Ec(pair) => pair.public_key().as_ref().to_vec(),
+        }
+    }
+
+    /// Signs the JWS signing input.
+    pub fn sign(&self, input: &[u8]) -> Result<Vec<u8>> {
+        let random = SystemRandom::new();
+        match &self.private {
+            Private::Rsa(pair, encoding) => {
+                let mut out = vec![0; pair.public_modulus_len()];
+                if pair.sign(*encoding, &random, input, &mut out).is_err() {
+                    bail!("RSA signature failed");
+                }
+                Ok(out)
+            }
+            Private::Ec(pair) => Ok(pair
+                .sign(&random, input)
+                .ok()
+                .context("EC signature failed")?
+                .as_ref()
+                .to_vec()),
+        }
+    }
+}
+
+/// Modulus and exponent of a PKCS#1 `RSAPublicKey`.
+fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
+    let (sequence, _) = der_value(der);
+    let (n, rest) = der_value(sequence);
+    let (e, _) = der_value(rest);
+    (strip_zero(n), strip_zero(e))
+}
+
+fn strip_zero(number: &[u8]) -> &[u8] {
+    number.strip_prefix(&[0]).unwrap_or(number)
+}
+
+/// Content of the first DER element, and what follows it.
+fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
+    let (head, length) = match der[1] {
+        short @ 0..=0x7f => (2, usize::from(short)),
+        long => {
+            let count = usize::from(long & 0x7f);
+            let length = der[2..2 + count]
+                .iter()
+                .fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
+            (2 + count, length)
+        }
+    };
+    (&der[head..head + length], &der[head + length..])
+}
+
+/// Unpadded base64url.
+pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Random bytes as hex, for ids.
+pub fn random_hex(bytes: usize) -> String {
+    let mut buffer = vec![0; bytes];
+    aws_lc_rs::rand::fill(&mut buffer).expect("the system has randomness");
+    hex::encode(buffer)
+}
+
+/// SHA-256 as hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA256, bytes))
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// One RSA key a process: generating it is the slow part of a test.
+pub fn shared_rsa() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(|| SigningKey::generate(Alg::RS256, "rsa-1").expect("RSA key generation"))
+}
+
+/// A token under construction. Nothing about it needs to be valid.
+#[derive(Clone, Debug, Default)]
+pub struct TokenBuilder {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    raw_header: Option<Vec<u8>>,
+    raw_payload: Option<Vec<u8>>,
+    dropped: Vec<String>,
+}
+
+impl TokenBuilder {
+    /// The claims every valid token has.
+    pub fn new(issuer: &str, audience: &str, subject: &str) -> Self {
+        let mut builder = Self::default();
+        let now = now();
+        let claims =
+            json!({"iss": issuer, "aud": audience, "sub": subject, "iat": now, "exp": now + 600});
+        if let Value::Object(claims) = claims {
+            builder.claims = claims;
+        }
+        builder
+    }
+
+    /// Sets a claim.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets `groups`.
+    #[must_use]
+    pub fn groups(self, groups: &[&str]) -> Self {
+        self.claim("groups", json!(groups))
+    }
+
+    /// `exp` relative to now.
+    #[must_use]
+    pub fn expires_in(self, seconds: i64) -> Self {
+        self.claim("exp", now() + seconds)
+    }
+
+    /// Removes a claim.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// Sets a header member, also `alg` and `kid`.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.header.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a header member out that signing would set.
+    #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.dropped.push(name.to_owned());
+        self
+    }
+
+    /// The first segment's bytes as they are.
+    #[must_use]
+    pub fn raw_header(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.raw_header = Some(bytes.into());
+        self
+    }
+
+    /// The second segment's bytes as they are.
+    #[must_use]
+    pub fn raw_payload(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.raw_payload = Some(bytes.into());
+        self
+    }
+
+    /// Header and payload, encoded and joined.
+    fn input(&self, alg: &str, kid: Option<&str>) -> String {
+        let mut header = Map::new();
+        header.insert("alg".into(), alg.into());
+        header.insert("typ".into(), "JWT".into());
+        if let Some(kid) = kid {
+            header.insert("kid".into(), kid.into());
+        }
+        header.extend(self.header.clone());
+        for name in &self.dropped {
+            header.remove(name);
+        }
+        let encode = |raw: &Option<Vec<u8>>, map: &Map<String, Value>| match raw {
+            Some(bytes) => b64(bytes),
+            None => b64(Value::Object(map.clone()).to_string()),
+        };
+        let payload = encode(&self.raw_payload, &self.claims);
+        format!("{}.{payload}", encode(&self.raw_header, &header))
+    }
+
+    /// Signs with `key`.
+    pub fn sign(&self, key: &SigningKey) -> String {
+        let input = self.input(key.alg.name(), Some(&key.kid));
+        let signature = key.sign(input.as_bytes()).expect("signing with a test key");
+        format!("{input}.{}", b64(signature))
+    }
+
+    /// `alg: none` with an empty signature.
+    pub fn unsigned(&self) -> String {
+        format!("{}.", self.input("none", None))
+    }
+
+    /// HS256 with any secret.
+    pub fn hmac(&self, secret: &[u8], kid: &str) -> String {
+        let input = self.input("HS256", Some(kid));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let signature = hmac::sign(&key, input.as_bytes());
+        format!("{input}.{}", b64(signature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256};
+
+    use super::*;
+
+    fn decode(text: &str) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    }
+
+    #[test]
+    fn a_jwk_of_an_ec_key_verifies_its_tokens() {
+        let key = SigningKey::generate(Alg::ES256, "e").unwrap();
+        let token = TokenBuilder::new("https://issuer.example", "aud", "alice").sign(&key);
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let jwk = key.jwk();
+        let mut point = vec![4];
+        point.extend(decode(jwk["x"].as_str().unwrap()));
+        point.extend(decode(jwk["y"].as_str().unwrap()));
+        signature::UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            .verify(input.as_bytes(), &decode(signature))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_jwk_of_an_rsa_key_verifies_its_tokens() {
+        let key = shared_rsa();
+        let token = TokenBuilder::new("https://issuer.example", "aud", "alice").sign(key);
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let jwk = key.jwk();
+        let n = decode(jwk["n"].as_str().unwrap());
+        let e = decode(jwk["e"].as_str().unwrap());
+        assert_eq!(n.len(), 256);
+        rsa::PublicKeyComponents { n, e }
+            .verify(
+                &RSA_PKCS1_2048_8192_SHA256,
+                input.as_bytes(),
+                &decode(signature),
+            )
+            .unwrap();
+    }
+
+    #[test]
+    fn every_algorithm_signs() {
+        for alg in Alg::ALL {
+            let key = SigningKey::generate(alg, "k").unwrap();
+            assert!(!key.sign(b"x").unwrap().is_empty(), "{}", alg.name());
+        }
+    }
+
+    #[test]
+    fn headers_and_claims_can_be_overridden_and_left_out() {
+        let key = SigningKey::generate(Alg::ES256, "e").unwrap();
+        let token = TokenBuilder::new("i", "a", "s")
+            .without("exp")
+            .header("kid", "other")
+            .without_header("typ")
+            .sign(&key);
+        let parts: Vec<&str> = token.split('.').collect();
+        let header: Value = serde_json::from_slice(&decode(parts[0])).unwrap();
+        let claims: Value = serde_json::from_slice(&decode(parts[1])).unwrap();
+        assert_eq!(header, json!({"alg": "ES256", "kid": "other"}));
+        assert!(claims.get("exp").is_none());
+    }
+}

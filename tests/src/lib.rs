@@ -1,0 +1,20 @@
+//! Fakes, clients and process handling of the black-box suites.
+//!
+//! Everything speaks over real sockets: the proxy under test is the real binary.
+
+// Harness code: a step that cannot happen should end the test with its reason.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc
+)]
+
+pub mod api_server;
+pub mod client;
+pub mod demo_issuer;
+pub mod issuer;
+pub mod jose;
+pub mod server;
+pub mod tls;
