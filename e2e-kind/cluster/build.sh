@@ -10,16 +10,17 @@ KUBERNETES=k8s.io/kubernetes/cmd
 CONTAINERD=github.com/containerd/containerd/v2/cmd
 PLUGINS=github.com/containernetworking/plugins/plugins
 VERSION=k8s.io/component-base/version
+LINK="-s -w -X $VERSION.gitVersion=$KUBERNETES_VERSION -X $VERSION.gitMajor=1 -X $VERSION.gitMinor=36"
 
 # module_hash MODULE: what decides whether its programs must be built again.
 module_hash() {
-  { go env GOVERSION GOARCH; cat "${BASH_SOURCE[0]}"; find "$CLUSTER_DIR/modules/$1" -type f -print0 | sort -z | xargs -0 cat; } |
+  { go env GOVERSION GOARCH; echo "$LINK"; find "$CLUSTER_DIR/modules/$1" -type f -print0 | sort -z | xargs -0 cat; } |
     sha256sum | cut -d' ' -f1
 }
 
 # go_build MODULE STAMP OUTPUT-DIR PACKAGE...: stripped static programs, skipped when their stamp is current.
 go_build() {
-  local module=$1 stamp=$BIN_DIR/.$2 out=$3 hash
+  local module=$1 name=$2 out=$3 stamp=$BIN_DIR/.$2 hash
   shift 3
   hash=$(module_hash "$module")
   [[ $(cat "$stamp" 2>/dev/null) == "$hash" ]] && return
@@ -28,11 +29,10 @@ go_build() {
   # program cannot be written over.
   (
     cd "$CLUSTER_DIR/modules/$module"
-    CGO_ENABLED=0 nice -n 5 go build -v -trimpath -o "$out/.new/" -ldflags \
-      "-s -w -X $VERSION.gitVersion=$KUBERNETES_VERSION -X $VERSION.gitMajor=1 -X $VERSION.gitMinor=36" "$@"
+    CGO_ENABLED=0 nice -n 5 go build -v -trimpath -ldflags "$LINK" -o "$out/.new-$name/" "$@"
   )
-  mv -f "$out/.new/"* "$out/"
-  rmdir "$out/.new"
+  mv -f "$out/.new-$name/"* "$out/"
+  rmdir "$out/.new-$name"
   echo "$hash" >"$stamp"
 }
 

@@ -68,10 +68,18 @@ node_start() {
   say "kube-apiserver answers"
   controllers_start
   kubelet_start
-  services_start
   load_node_images
   admin apply --server-side --force-conflicts -f "$CLUSTER_DIR/node/dns.yaml" >/dev/null
-  wait_until 90 "a Ready node with cluster DNS" cluster_ready
+  wait_until 30 "the kubelet's registration" admin get "node/$NODE_NAME"
+  services_start
+  local limit=$((SECONDS + 90)) name
+  until cluster_ready; do
+    for name in "${NODE_DAEMONS[@]}"; do
+      daemon_alive "$name" || die "$name ended: $(tail -n 1 "$LOG_DIR/$name.log") (log: $LOG_DIR/$name.log)"
+    done
+    ((SECONDS < limit)) || die "the node or its DNS does not get ready; see $LOG_DIR and: kubectl -n kube-system describe pods"
+    sleep 0.2
+  done
   wait_until 30 "the ServiceAccount of namespace default" admin get serviceaccount default
 }
 

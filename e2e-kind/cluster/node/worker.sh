@@ -61,8 +61,10 @@ YAML
 
 services_start() {
   local admin=$NODE_STATE/pki/admin.kubeconfig
+  # Connection tracking stays as the machine has it: its size belongs to the host, not to a network namespace.
   daemon kube-proxy "$NODE_BIN/node/kube-proxy" --kubeconfig $admin --hostname-override "$NODE_NAME" \
-    --cluster-cidr "$POD_CIDR" --proxy-mode iptables
+    --cluster-cidr "$POD_CIDR" --proxy-mode iptables --conntrack-max-per-core 0 --conntrack-min 0 \
+    --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0
   daemon netpol "$NODE_BIN/node/netpol" --kubeconfig $admin --node "$NODE_NAME" --service-cluster-ip-range "$SERVICE_CIDR"
 }
 
