@@ -1,0 +1,509 @@
+//! What kube-apiserver demands of the `jwt` entries of an `AuthenticationConfiguration`, as pure
+//! functions over [`IssuerSettings`]: the operator asks them before it publishes settings, the
+//! proxy before it uses a file or flags.
+//!
+//! Expressions are checked for their place only; whether they compile is for whoever runs them.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::{
+    authentication::{ClaimMappings, ClaimOrExpression, PrefixedClaimOrExpression},
+    settings::IssuerSettings,
+};
+
+/// Domains whose extra keys belong to Kubernetes.
+const KUBERNETES_DOMAINS: [&str; 2] = ["k8s.io", "kubernetes.io"];
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldError {
+    /// The field, from `jwt[..]` on.
+    pub path: String,
+    /// What is wrong with it; never quotes the field.
+    pub message: String,
+}
+
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.path, self.message)
+    }
+}
+
+/// Everything that is wrong with these issuers; empty when they can be used.
+pub fn check_issuers(issuers: &[IssuerSettings]) -> Vec<FieldError> {
+    let mut found = Findings::default();
+    let (mut urls, mut discovery_urls) = (BTreeSet::new(), BTreeSet::new());
+    for (index, issuer) in issuers.iter().enumerate() {
+        let path = format!("jwt[{index}]");
+        check_urls(issuer, &format!("{path}.issuer"), &mut found);
+        if !urls.insert(issuer.url.as_str()) {
+            found.add(format!("{path}.issuer.url"), "must be unique");
+        }
+        if let Some(discovery) = &issuer.discovery_url
+            && !discovery_urls.insert(discovery.as_str())
+        {
+            found.add(format!("{path}.issuer.discoveryURL"), "must be unique");
+        }
+        check_audiences(issuer, &format!("{path}.issuer"), &mut found);
+        check_claim_rules(issuer, &path, &mut found);
+        check_user_rules(issuer, &path, &mut found);
+        check_mappings(
+            &issuer.claim_mappings,
+            &format!("{path}.claimMappings"),
+            &mut found,
+        );
+    }
+    found.0
+}
+
+/// The prefixes of usernames and groups that begin with a reserved one: nobody could ever log in
+/// with them.
+pub fn check_reserved_prefixes(issuers: &[IssuerSettings], reserved: &[String]) -> Vec<FieldError> {
+    let mut found = Findings::default();
+    for (index, issuer) in issuers.iter().enumerate() {
+        let mappings = &issuer.claim_mappings;
+        let prefixes = [
+            ("username", mappings.username.prefix.as_deref()),
+            (
+                "groups",
+                mappings
+                    .groups
+                    .as_ref()
+                    .and_then(|groups| groups.prefix.as_deref()),
+            ),
+        ];
+        for (field, prefix) in prefixes {
+            if prefix.is_some_and(|value| {
+                reserved
+                    .iter()
+                    .any(|taken| value.starts_with(taken.as_str()))
+            }) {
+                found.add(
+                    format!("jwt[{index}].claimMappings.{field}.prefix"),
+                    "must not start with a reserved prefix",
+                );
+            }
+        }
+    }
+    found.0
+}
+
+/// Why this is not a URL that an issuer may have, or nothing.
+pub fn check_issuer_url(value: &str) -> Option<&'static str> {
+    if value.is_empty() {
+        return Some("is required");
+    }
+    // The parser below repairs what Go's refuses: blanks, control characters and backslashes.
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    let Ok(url) = Url::parse(value) else {
+        return Some("must be a URL");
+    };
+    let after_scheme = value.split_once("://").map_or("", |(_, rest)| rest);
+    if value.chars().any(odd) {
+        return Some("must be a URL");
+    }
+    if url.scheme() != "https" {
+        return Some("must have the scheme https");
+    }
+    if after_scheme.is_empty() || after_scheme.starts_with(['/', '?', '#']) {
+        return Some("must have a host");
+    }
+    let authority = after_scheme
+        .split(['/', '?', '#'])
+        .next()
+        .unwrap_or_default();
+    if authority.contains('@') {
+        return Some("must not have a username or password");
+    }
+    if url.query().is_some_and(|query| !query.is_empty()) {
+        return Some("must not have a query");
+    }
+    if url.fragment().is_some_and(|fragment| !fragment.is_empty()) {
+        return Some("must not have a fragment");
+    }
+    None
+}
+
+/// Why this is not a key that an issuer's extra may have, or nothing.
+pub fn check_extra_key(key: &str) -> Option<&'static str> {
+    let Some((domain, path)) = key.split_once('/') else {
+        return Some("must be a domain-prefixed path, as example.org/tenant");
+    };
+    if !is_subdomain(domain) {
+        return Some("must start with a lower-case DNS domain");
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+    if path.is_empty() || !path.chars().all(allowed) {
+        return Some("must have a path of URL characters after its domain");
+    }
+    if key.chars().any(|c| c.is_ascii_uppercase()) {
+        return Some("must be lower case");
+    }
+    if is_kubernetes_domain(domain) {
+        return Some("must not be in a domain of Kubernetes (k8s.io, kubernetes.io)");
+    }
+    None
+}
+
+/// Whether this domain belongs to Kubernetes.
+pub fn is_kubernetes_domain(domain: &str) -> bool {
+    KUBERNETES_DOMAINS.iter().any(|reserved| {
+        domain
+            .strip_suffix(reserved)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
+fn is_subdomain(domain: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    domain.len() <= 253
+        && domain.split('.').all(|label| {
+            !label.is_empty()
+                && label.chars().all(inner)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+#[derive(Default)]
+struct Findings(Vec<FieldError>);
+
+impl Findings {
+    fn add(&mut self, path: String, message: impl Into<String>) {
+        self.0.push(FieldError {
+            path,
+            message: message.into(),
+        });
+    }
+}
+
+fn check_urls(issuer: &IssuerSettings, path: &str, found: &mut Findings) {
+    if let Some(wrong) = check_issuer_url(&issuer.url) {
+        found.add(format!("{path}.url"), wrong);
+    }
+    let Some(discovery) = &issuer.discovery_url else {
+        return;
+    };
+    if let Some(wrong) = check_issuer_url(discovery) {
+        found.add(format!("{path}.discoveryURL"), wrong);
+    }
+    if discovery.trim_end_matches('/') == issuer.url.trim_end_matches('/') {
+        found.add(format!("{path}.discoveryURL"), "must differ from url");
+    }
+}
+
+fn check_audiences(issuer: &IssuerSettings, path: &str, found: &mut Findings) {
+    let path = format!("{path}.audiences");
+    let mut seen = BTreeSet::new();
+    if issuer.audiences.is_empty() {
+        found.add(path.clone(), "at least one audience is required");
+    }
+    for (index, audience) in issuer.audiences.iter().enumerate() {
+        if audience.is_empty() {
+            found.add(format!("{path}[{index}]"), "must not be empty");
+        } else if !seen.insert(audience) {
+            found.add(format!("{path}[{index}]"), "must be unique");
+        }
+    }
+    if issuer.audiences.len() > 1 && issuer.audience_match_policy.is_none() {
+        found.add(
+            path.replace(".audiences", ".audienceMatchPolicy"),
+            "must be MatchAny when there are several audiences",
+        );
+    }
+}
+
+fn check_claim_rules(issuer: &IssuerSettings, path: &str, found: &mut Findings) {
+    let (mut claims, mut expressions) = (BTreeSet::new(), BTreeSet::new());
+    for (index, rule) in issuer.claim_validation_rules.iter().enumerate() {
+        let path = format!("{path}.claimValidationRules[{index}]");
+        let claim = rule.claim.as_deref().unwrap_or_default();
+        let expression = rule.expression.as_deref().unwrap_or_default();
+        match (claim.is_empty(), expression.is_empty()) {
+            (true, true) | (false, false) => {
+                found.add(path, "exactly one of claim and expression is needed");
+            }
+            (false, true) => {
+                if rule.message.is_some() {
+                    found.add(format!("{path}.message"), "goes with expression only");
+                }
+                if !claims.insert(claim) {
+                    found.add(format!("{path}.claim"), "must be unique");
+                }
+            }
+            (true, false) => {
+                if rule.required_value.is_some() {
+                    found.add(format!("{path}.requiredValue"), "goes with claim only");
+                }
+                if !expressions.insert(expression) {
+                    found.add(format!("{path}.expression"), "must be unique");
+                }
+            }
+        }
+    }
+}
+
+fn check_user_rules(issuer: &IssuerSettings, path: &str, found: &mut Findings) {
+    let mut expressions = BTreeSet::new();
+    for (index, rule) in issuer.user_validation_rules.iter().enumerate() {
+        let path = format!("{path}.userValidationRules[{index}].expression");
+        if rule.expression.is_empty() {
+            found.add(path, "is required");
+        } else if !expressions.insert(&rule.expression) {
+            found.add(path, "must be unique");
+        }
+    }
+}
+
+fn check_mappings(mappings: &ClaimMappings, path: &str, found: &mut Findings) {
+    check_prefixed(&mappings.username, &format!("{path}.username"), found);
+    if let Some(groups) = &mappings.groups {
+        check_prefixed(groups, &format!("{path}.groups"), found);
+    }
+    if let Some(ClaimOrExpression { claim, expression }) = &mappings.uid
+        && is_set(claim.as_deref()) == is_set(expression.as_deref())
+    {
+        found.add(
+            format!("{path}.uid"),
+            "exactly one of claim and expression is needed",
+        );
+    }
+    let mut keys = BTreeSet::new();
+    for (index, extra) in mappings.extra.iter().enumerate() {
+        let path = format!("{path}.extra[{index}]");
+        if let Some(wrong) = check_extra_key(&extra.key) {
+            found.add(format!("{path}.key"), wrong);
+        }
+        if !keys.insert(&extra.key) {
+            found.add(format!("{path}.key"), "must be unique");
+        }
+        if extra.value_expression.is_empty() {
+            found.add(format!("{path}.valueExpression"), "is required");
+        }
+    }
+}
+
+fn check_prefixed(mapping: &PrefixedClaimOrExpression, path: &str, found: &mut Findings) {
+    match (
+        is_set(mapping.claim.as_deref()),
+        is_set(mapping.expression.as_deref()),
+    ) {
+        (true, true) | (false, false) => found.add(
+            path.to_owned(),
+            "exactly one of claim and expression is needed",
+        ),
+        (true, false) if mapping.prefix.is_none() => found.add(
+            format!("{path}.prefix"),
+            "is required with claim; it may be empty",
+        ),
+        (false, true) if mapping.prefix.is_some() => {
+            found.add(format!("{path}.prefix"), "goes with claim only");
+        }
+        _ => {}
+    }
+}
+
+fn is_set(value: Option<&str>) -> bool {
+    value.is_some_and(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1alpha1::authentication::{
+        AudienceMatchPolicy, ClaimValidationRule, ExtraMapping, UserValidationRule,
+    };
+
+    fn issuer() -> IssuerSettings {
+        IssuerSettings {
+            name: "corp".into(),
+            url: "https://id.example.com/realms/corp".into(),
+            audiences: vec!["kubernetes".into()],
+            claim_mappings: ClaimMappings {
+                username: PrefixedClaimOrExpression {
+                    claim: Some("sub".into()),
+                    prefix: Some("corp:".into()),
+                    expression: None,
+                },
+                ..ClaimMappings::default()
+            },
+            ..IssuerSettings::default()
+        }
+    }
+
+    fn paths(change: impl FnOnce(&mut IssuerSettings)) -> Vec<String> {
+        let mut changed = issuer();
+        change(&mut changed);
+        check_issuers(&[changed])
+            .into_iter()
+            .map(|error| error.path)
+            .collect()
+    }
+
+    #[test]
+    fn a_plain_issuer_is_fine() {
+        assert_eq!(check_issuers(&[issuer()]), []);
+        assert_eq!(check_issuers(&[]), []);
+    }
+
+    #[test]
+    fn urls_are_held_to_the_upstream_rules() {
+        for fine in [
+            "https://a",
+            "https://a:8443/x/",
+            "https://[::1]:8443",
+            "https://a/x@y",
+            "HTTPS://a",
+        ] {
+            assert_eq!(check_issuer_url(fine), None, "{fine}");
+        }
+        for wrong in [
+            "",
+            "a",
+            "http://a",
+            "https://",
+            "https:///x",
+            "https:a",
+            "https://u@a",
+            "https://u:p@a",
+            "https://a?x=1",
+            "https://a#x",
+            "https://a b",
+            " https://a",
+            "https:\\\\a",
+            "https://a\n",
+        ] {
+            assert!(check_issuer_url(wrong).is_some(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_rule_names_its_field() {
+        assert_eq!(paths(|i| i.url = "http://x".into()), ["jwt[0].issuer.url"]);
+        assert_eq!(
+            paths(|i| i.discovery_url = Some("https://id.example.com/realms/corp/".into())),
+            ["jwt[0].issuer.discoveryURL"]
+        );
+        assert_eq!(paths(|i| i.audiences.clear()), ["jwt[0].issuer.audiences"]);
+        assert_eq!(paths(|i| i.audiences.push(String::new())).len(), 2);
+        assert_eq!(
+            paths(|i| i.audiences.push("b".into())),
+            ["jwt[0].issuer.audienceMatchPolicy"]
+        );
+        assert_eq!(
+            paths(|i| {
+                i.audiences = vec!["a".into(), "a".into()];
+                i.audience_match_policy = Some(AudienceMatchPolicy::MatchAny);
+            }),
+            ["jwt[0].issuer.audiences[1]"]
+        );
+        assert_eq!(
+            paths(|i| i.claim_mappings.username.prefix = None),
+            ["jwt[0].claimMappings.username.prefix"]
+        );
+        assert_eq!(
+            paths(|i| i.claim_mappings.username.expression = Some("claims.sub".into())),
+            ["jwt[0].claimMappings.username"]
+        );
+        assert_eq!(
+            paths(|i| i.claim_mappings.groups = Some(PrefixedClaimOrExpression::default())),
+            ["jwt[0].claimMappings.groups"]
+        );
+        assert_eq!(
+            paths(|i| i.claim_mappings.uid = Some(ClaimOrExpression::default())),
+            ["jwt[0].claimMappings.uid"]
+        );
+    }
+
+    #[test]
+    fn rules_are_a_claim_or_an_expression_and_unique() {
+        let claim = |name: &str| ClaimValidationRule {
+            claim: Some(name.into()),
+            required_value: Some("x".into()),
+            ..ClaimValidationRule::default()
+        };
+        assert!(paths(|i| i.claim_validation_rules = vec![claim("a"), claim("b")]).is_empty());
+        assert_eq!(
+            paths(|i| i.claim_validation_rules = vec![claim("a"), claim("a")]),
+            ["jwt[0].claimValidationRules[1].claim"]
+        );
+        assert_eq!(
+            paths(|i| i.claim_validation_rules = vec![ClaimValidationRule::default()]),
+            ["jwt[0].claimValidationRules[0]"]
+        );
+        let expression = ClaimValidationRule {
+            expression: Some("true".into()),
+            required_value: Some("x".into()),
+            ..ClaimValidationRule::default()
+        };
+        assert_eq!(
+            paths(|i| i.claim_validation_rules = vec![expression]),
+            ["jwt[0].claimValidationRules[0].requiredValue"]
+        );
+        let user = UserValidationRule {
+            expression: "true".into(),
+            message: None,
+        };
+        assert_eq!(
+            paths(|i| i.user_validation_rules = vec![user.clone(), user]),
+            ["jwt[0].userValidationRules[1].expression"]
+        );
+    }
+
+    #[test]
+    fn issuers_must_differ() {
+        let found = check_issuers(&[issuer(), issuer()]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "jwt[1].issuer.url");
+    }
+
+    #[test]
+    fn extra_keys() {
+        for fine in [
+            "example.org/tenant",
+            "a/b",
+            "example.org/a/b",
+            "ak8s.io/x",
+            "example.org/%2f",
+        ] {
+            assert_eq!(check_extra_key(fine), None, "{fine}");
+        }
+        for wrong in [
+            "tenant",
+            "/x",
+            "example.org/",
+            "example.org/Tenant",
+            "Example.org/t",
+            "example.org/a b",
+            "k8s.io/x",
+            "x.kubernetes.io/y",
+            "-a.org/x",
+            "a..b/x",
+            "example.org/a@b",
+        ] {
+            assert!(check_extra_key(wrong).is_some(), "{wrong}");
+        }
+        let extra = ExtraMapping {
+            key: "example.org/tenant".into(),
+            value_expression: "claims.tenant".into(),
+        };
+        assert_eq!(
+            paths(|i| i.claim_mappings.extra = vec![extra.clone(), extra]),
+            ["jwt[0].claimMappings.extra[1].key"]
+        );
+    }
+
+    #[test]
+    fn reserved_prefixes_cannot_be_handed_out() {
+        let reserved = ["system:".to_owned()];
+        let mut one = issuer();
+        one.claim_mappings.username.prefix = Some("system:x".into());
+        assert_eq!(
+            check_reserved_prefixes(&[one], &reserved)[0].path,
+            "jwt[0].claimMappings.username.prefix"
+        );
+        assert_eq!(check_reserved_prefixes(&[issuer()], &reserved), []);
+    }
+}
