@@ -12,9 +12,13 @@
 )]
 
 pub mod api_server;
+pub mod bed;
 pub mod client;
+pub mod control_plane;
 pub mod demo_issuer;
 pub mod issuer;
 pub mod jose;
+pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod tls;

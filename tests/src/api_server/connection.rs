@@ -1,13 +1,13 @@
 //! The server's side of a connection: read a request, write what is scripted.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
-    sync::broadcast::error::RecvError,
+    sync::broadcast::{Receiver, error::RecvError},
     task::JoinSet,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -61,7 +61,7 @@ async fn converse(mut stream: TlsStream<TcpStream>, shared: &Shared, id: u64) ->
         number += 1;
         let close = request.values("connection").iter().any(|v| v == "close");
         let answer = shared.script(&request);
-        match write(&mut stream, &mut buffer, shared, request, answer).await? {
+        match respond(&mut stream, &mut buffer, shared, request, answer).await? {
             Next::KeepAlive if !close => {}
             Next::Cut => return Ok(()),
             _ => break,
@@ -71,7 +71,7 @@ async fn converse(mut stream: TlsStream<TcpStream>, shared: &Shared, id: u64) ->
     Ok(())
 }
 
-async fn write(
+async fn respond(
     stream: &mut TlsStream<TcpStream>,
     buffer: &mut Vec<u8>,
     shared: &Shared,
@@ -96,31 +96,14 @@ async fn write(
             stream.write_all(&[bytes, body].concat()).await?;
         }
         Answer::Raw(bytes) => stream.write_all(&bytes).await?,
-        Answer::Watch(_) => {
-            let Some(mut events) = events else {
-                return Ok(Next::Close);
-            };
-            let start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-            stream.write_all(start).await?;
-            loop {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    count = fill(stream, buffer) => if count? == 0 { return Ok(Next::Close) } else { continue },
-                };
-                match event {
-                    Ok(event) => {
-                        let chunk = [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"];
-                        stream.write_all(&chunk.concat()).await?;
-                        stream.flush().await?;
-                        if event.is_empty() {
-                            break;
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Ok(Next::Close),
+        Answer::Watch(_) => match events {
+            Some(events) => {
+                if !watch(stream, buffer, events).await? {
+                    return Ok(Next::Close);
                 }
             }
-        }
+            None => return Ok(Next::Close),
+        },
         Answer::CutMidBody => {
             let part = [head(200, &[], Some(1000)).as_slice(), b"0123456789"].concat();
             stream.write_all(&part).await?;
@@ -139,6 +122,39 @@ async fn write(
     }
     stream.flush().await?;
     Ok(Next::KeepAlive)
+}
+
+/// Sends events as chunks; false when the peer went away.
+async fn watch(
+    stream: &mut TlsStream<TcpStream>,
+    buffer: &mut Vec<u8>,
+    mut events: Receiver<Vec<u8>>,
+) -> Result<bool> {
+    let headers = [
+        ("Content-Type", "application/json".to_owned()),
+        ("Transfer-Encoding", "chunked".to_owned()),
+    ];
+    stream.write_all(&head(200, &headers, None)).await?;
+    stream.flush().await?;
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            count = fill(stream, buffer) => if count? == 0 { return Ok(false) } else { continue },
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return Ok(false),
+        };
+        let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
+        chunk.extend_from_slice(&event);
+        chunk.extend_from_slice(b"\r\n");
+        stream.write_all(&chunk).await?;
+        stream.flush().await?;
+        if event.is_empty() {
+            return Ok(true);
+        }
+    }
 }
 
 async fn json(
@@ -163,10 +179,10 @@ async fn json(
 fn head(status: u16, headers: &[(&str, String)], length: Option<usize>) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} Scripted\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     if let Some(length) = length {
-        text.push_str(&format!("Content-Length: {length}\r\n"));
+        let _ = write!(text, "Content-Length: {length}\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
