@@ -110,4 +110,11 @@ remove_state() {
   find "$STATE_DIR" -mindepth 1 -maxdepth 1 ! -path "$ISSUER_DIR" -exec rm -rf {} +
 }
 
-node_load_image() { ctr_node images import - <"$1"; }
+node_load_image() {
+  local old
+  ctr_node images import - <"$1" >>"$LOG_DIR/images.log" 2>&1 || die "containerd refused $1; see $LOG_DIR/images.log"
+  # A tag that moved leaves the old image behind under its digest alone; running containers keep what they use of it.
+  ctr_node images ls 2>/dev/null | awk 'NR == 1 {next} $1 ~ /^sha256:/ {old[$1] = $3; next} {tagged[$3]}
+    END {for (name in old) if (!(old[name] in tagged)) print name}' |
+    while read -r old; do ctr_node images rm "$old" </dev/null >>"$LOG_DIR/images.log" 2>&1; done
+}

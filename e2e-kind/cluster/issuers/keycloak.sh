@@ -28,6 +28,6 @@ keycloak_start() {
   # A small heap, and no second compiler: it lives for a few hundred requests.
   JAVA_OPTS="-Xms64m -Xmx384m -XX:MaxMetaspaceSize=256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError" \
     start_issuer keycloak "$KEYCLOAK_HOME/bin/kc.sh" start --optimized --import-realm --cache=local \
-    --hostname="https://$HOST_IP:$KEYCLOAK_PORT" --http-host="$HOST_IP" --https-port=$KEYCLOAK_PORT \
+    --hostname="https://$HOST_IP:$KEYCLOAK_PORT" --http-host="$HOST_IP" --https-port="$KEYCLOAK_PORT" \
     --https-certificate-file="$ISSUER_DIR/tls.crt" --https-certificate-key-file="$ISSUER_DIR/tls.key"
 }

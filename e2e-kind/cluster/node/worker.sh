@@ -25,7 +25,7 @@ state = "/run/containerd"
       SystemdCgroup = false
 TOML
   write_cni_config
-  daemon containerd "$NODE_BIN/node/containerd" --config $NODE_STATE/containerd.toml --log-level warn
+  daemon containerd "$NODE_BIN/node/containerd" --config "$NODE_STATE/containerd.toml" --log-level warn
 }
 
 # ctr_node ARGUMENT...: containerd's client. Images go in through its standard input: paths differ inside.
@@ -40,8 +40,8 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $pki/ca.crt}}
 authorization: {mode: Webhook}
-tlsCertFile: $pki/kubelet.crt
-tlsPrivateKeyFile: $pki/kubelet.key
+tlsCertFile: "$pki/kubelet.crt"
+tlsPrivateKeyFile: "$pki/kubelet.key"
 clusterDNS: [$DNS_SERVICE_IP]
 clusterDomain: cluster.local
 resolvConf: ""
@@ -55,17 +55,17 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 YAML
-  daemon kubelet "$NODE_BIN/node/kubelet" --kubeconfig $pki/kubelet.kubeconfig --config $NODE_STATE/kubelet.yaml \
+  daemon kubelet "$NODE_BIN/node/kubelet" --kubeconfig "$pki/kubelet.kubeconfig" --config "$NODE_STATE/kubelet.yaml" \
     --hostname-override "$NODE_NAME" --node-ip "$NODE_IP"
 }
 
 services_start() {
   local admin=$NODE_STATE/pki/admin.kubeconfig
   # Connection tracking stays as the machine has it: its size belongs to the host, not to a network namespace.
-  daemon kube-proxy "$NODE_BIN/node/kube-proxy" --kubeconfig $admin --hostname-override "$NODE_NAME" \
+  daemon kube-proxy "$NODE_BIN/node/kube-proxy" --kubeconfig "$admin" --hostname-override "$NODE_NAME" \
     --cluster-cidr "$POD_CIDR" --proxy-mode iptables --conntrack-max-per-core 0 --conntrack-min 0 \
     --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0
-  daemon netpol "$NODE_BIN/node/netpol" --kubeconfig $admin --node "$NODE_NAME" --service-cluster-ip-range "$SERVICE_CIDR"
+  daemon netpol "$NODE_BIN/node/netpol" --kubeconfig "$admin" --node "$NODE_NAME" --service-cluster-ip-range "$SERVICE_CIDR"
 }
 
 # Pods get a cgroup of their own name, in each hierarchy where the machine has several (cgroup v1).
