@@ -4,6 +4,7 @@ mod h2_frames;
 mod raw;
 
 use std::{
+    convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -11,9 +12,9 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{
-    body::Incoming,
+    body::{Frame, Incoming},
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -25,7 +26,10 @@ pub use self::{
     h2_frames::{H2Outcome, send_h2_fields},
     raw::{Head, RawConnection},
 };
-use crate::tls::{connector, ip_name};
+use crate::{
+    server::{Body, full},
+    tls::{connector, ip_name},
+};
 
 /// Longer than anything a healthy proxy needs on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -58,6 +62,7 @@ pub struct Call {
     target: String,
     headers: HeaderMap,
     body: Bytes,
+    trailers: Option<HeaderMap>,
 }
 
 impl Call {
@@ -73,6 +78,7 @@ impl Call {
             target: target.to_owned(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            trailers: None,
         }
     }
 
@@ -89,6 +95,25 @@ impl Call {
     #[must_use]
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// Adds a trailer after the body; over HTTP/1.1 it must be announced too.
+    #[must_use]
+    pub fn trailer(mut self, name: &'static str, value: &'static str) -> Self {
+        let value = HeaderValue::from_static(value);
+        self.trailers
+            .get_or_insert_default()
+            .append(HeaderName::from_static(name), value);
+        self
+    }
+
+    fn into_body(self) -> Body {
+        let Some(trailers) = self.trailers else {
+            return full(self.body);
+        };
+        let frames = [Frame::data(self.body), Frame::trailers(trailers)];
+        let frames = frames.into_iter().map(Ok::<_, Infallible>);
+        StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
     }
 
     /// Sets the body.
@@ -166,7 +191,8 @@ pub struct Streaming {
     /// The header fields.
     pub headers: HeaderMap,
     body: Incoming,
-    connection: Connection,
+    /// Kept open for as long as the body is read.
+    connection: Option<Connection>,
 }
 
 impl Streaming {
@@ -185,15 +211,15 @@ impl Streaming {
         }
     }
 
-    /// Closes the connection without reading on.
+    /// Stops without reading on: closes a connection of its own, resets a stream of a shared one.
     pub fn abort(self) {
-        drop(self.connection);
+        drop(self);
     }
 }
 
 enum Sender {
-    H1(http1::SendRequest<Full<Bytes>>),
-    H2(http2::SendRequest<Full<Bytes>>),
+    H1(http1::SendRequest<Body>),
+    H2(http2::SendRequest<Body>),
 }
 
 /// An open connection for several requests.
@@ -223,24 +249,36 @@ impl Connection {
     }
 
     async fn start(&mut self, call: Call) -> Result<http::Response<Incoming>> {
-        let mut request = Request::new(Full::new(call.body));
-        *request.method_mut() = call.method;
-        *request.headers_mut() = call.headers;
+        let mut request = Request::builder().method(call.method.clone());
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(call.headers.clone());
+        }
         let answer = match &mut self.sender {
             Sender::H1(sender) => {
-                let host = HeaderValue::from_str(&self.authority)?;
-                request.headers_mut().entry("host").or_insert(host);
-                *request.uri_mut() = call.target.parse()?;
+                if !call.headers.contains_key("host") {
+                    request = request.header("host", &self.authority);
+                }
+                let request = request.uri(&call.target).body(call.into_body())?;
                 tokio::time::timeout(PATIENCE, sender.send_request(request)).await
             }
             Sender::H2(sender) => {
-                *request.uri_mut() =
-                    format!("https://{}{}", self.authority, call.target).parse()?;
-                *request.version_mut() = http::Version::HTTP_2;
+                let uri = format!("https://{}{}", self.authority, call.target);
+                let request = request.uri(uri).body(call.into_body())?;
                 tokio::time::timeout(PATIENCE, sender.send_request(request)).await
             }
         };
         Ok(answer.context("no response in time")??)
+    }
+
+    /// Sends and leaves the body to be read piece by piece, while this connection stays open.
+    pub async fn stream(&mut self, call: Call) -> Result<Streaming> {
+        let (parts, body) = self.start(call).await?.into_parts();
+        Ok(Streaming {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            connection: None,
+        })
     }
 }
 
@@ -312,13 +350,8 @@ impl Client {
     /// One request whose response is read piece by piece.
     pub async fn stream(&self, protocol: Protocol, call: Call) -> Result<Streaming> {
         let mut connection = self.connect(protocol).await?;
-        let response = connection.start(call).await?;
-        let (parts, body) = response.into_parts();
-        Ok(Streaming {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-            connection,
-        })
+        let mut stream = connection.stream(call).await?;
+        stream.connection = Some(connection);
+        Ok(stream)
     }
 }
