@@ -239,31 +239,33 @@ impl Connection {
     /// Sends and reads the whole response.
     pub async fn send(&mut self, call: Call) -> Result<Reply> {
         let response = self.start(call).await?;
-        let (parts, body) = response.into_parts();
-        let body = tokio::time::timeout(PATIENCE, body.collect()).await;
-        Ok(Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: body.context("the body did not end in time")??.to_bytes(),
-        })
+        read(response).await
+    }
+
+    /// Sends all at once over HTTP/2 and reads every response.
+    pub async fn send_all(&mut self, calls: Vec<Call>) -> Result<Vec<Reply>> {
+        let Sender::H2(sender) = &self.sender else {
+            anyhow::bail!("only HTTP/2 carries several requests at once");
+        };
+        let each = calls.into_iter().map(|call| {
+            let request = h2_request(&self.authority, call);
+            let mut sender = sender.clone();
+            async move {
+                let exchange = async { read(sender.send_request(request?).await?).await };
+                tokio::time::timeout(PATIENCE * 4, exchange).await?
+            }
+        });
+        futures::future::try_join_all(each).await
     }
 
     async fn start(&mut self, call: Call) -> Result<http::Response<Incoming>> {
-        let mut request = Request::builder().method(call.method.clone());
-        if let Some(headers) = request.headers_mut() {
-            headers.extend(call.headers.clone());
-        }
         let answer = match &mut self.sender {
             Sender::H1(sender) => {
-                if !call.headers.contains_key("host") {
-                    request = request.header("host", &self.authority);
-                }
-                let request = request.uri(&call.target).body(call.into_body())?;
+                let request = h1_request(&self.authority, call)?;
                 tokio::time::timeout(PATIENCE, sender.send_request(request)).await
             }
             Sender::H2(sender) => {
-                let uri = format!("https://{}{}", self.authority, call.target);
-                let request = request.uri(uri).body(call.into_body())?;
+                let request = h2_request(&self.authority, call)?;
                 tokio::time::timeout(PATIENCE, sender.send_request(request)).await
             }
         };
@@ -280,6 +282,38 @@ impl Connection {
             connection: None,
         })
     }
+}
+
+fn h1_request(authority: &str, call: Call) -> Result<Request<Body>> {
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(&call.target);
+    if !call.headers.contains_key("host") {
+        request = request.header("host", authority);
+    }
+    if let Some(headers) = request.headers_mut() {
+        headers.extend(call.headers.clone());
+    }
+    Ok(request.body(call.into_body())?)
+}
+
+fn h2_request(authority: &str, call: Call) -> Result<Request<Body>> {
+    let uri = format!("https://{authority}{}", call.target);
+    let mut request = Request::builder().method(call.method.clone()).uri(uri);
+    if let Some(headers) = request.headers_mut() {
+        headers.extend(call.headers.clone());
+    }
+    Ok(request.body(call.into_body())?)
+}
+
+async fn read(response: http::Response<Incoming>) -> Result<Reply> {
+    let (parts, body) = response.into_parts();
+    let body = tokio::time::timeout(PATIENCE, body.collect()).await;
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: body.context("the body did not end in time")??.to_bytes(),
+    })
 }
 
 /// Connects to the proxy.
