@@ -9,6 +9,9 @@ source "$CLUSTER_DIR/node/pki.sh"
 source "$CLUSTER_DIR/issuers/keycloak.sh"
 source "$CLUSTER_DIR/issuers/test.sh"
 
+# Where the cluster sees this machine is the cluster's to say.
+if [[ -f $ENV_FILE ]]; then HOST_IP=$(sed -n 's/^HOST_IP=//p' "$ENV_FILE"); fi
+
 # An issuer's process carries this in its environment and is found by it: a recorded number could be another's by now.
 MARK=OIDCPROXY_CLUSTER_ISSUER
 

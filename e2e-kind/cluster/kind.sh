@@ -12,6 +12,7 @@ kind_admin() { "$CACHE_DIR/clients/36/kubectl" --kubeconfig "$ADMIN_KUBECONFIG" 
 # kind_addresses: on a Docker network of its own; where there are several, the IPv4 one.
 kind_addresses() {
   NODE_IP=$(docker inspect --format '{{.NetworkSettings.Networks.kind.IPAddress}}' "$KIND_NODE")
+  # shellcheck disable=SC2034 # cluster.sh writes it down
   HOST_IP=$(docker network inspect --format '{{range .IPAM.Config}}{{.Gateway}}{{"\n"}}{{end}}' kind | grep -m 1 -F .)
 }
 

@@ -19,6 +19,7 @@ network_start() {
     ip route replace unreachable "$range" metric 4096
   done
 
+  # shellcheck disable=SC2016 # the inner shell expands it
   in_node sh -euc '
     ip link set lo up
     ip address add "$1/24" dev eth0

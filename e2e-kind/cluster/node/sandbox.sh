@@ -10,6 +10,7 @@
 SANDBOX_MARK=OIDCPROXY_CLUSTER_NODE
 
 # Inside the node, /run is its own, and everything is reached by short paths (a socket's path has 107 bytes at most).
+# shellcheck disable=SC2034 # used by the files that start something inside
 NODE_STATE=/run/node/state
 NODE_BIN=/run/node/bin
 
@@ -41,6 +42,7 @@ sandbox_start() {
   disown
   wait_until 5 "the start of the node's namespaces" sandbox_pid
   SANDBOX=$(sandbox_pid)
+  # shellcheck disable=SC2016 # the inner shell expands it
   in_node sh -euc '
     # Everything that the host can reach by other names is bound first: the checkout may lie under what is hidden next.
     mount -t tmpfs tmpfs /mnt
@@ -82,8 +84,9 @@ daemon() {
   disown
 }
 
-# A process number alone may belong to another process by now; with its start time it is unique since boot.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A process number alone may belong to another process by now; with its start time it is unique since boot. One that
+# ended but was not yet collected by its parent (Z) counts as gone.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" {print $20}'; }
 
 daemon_alive() {
   local pid started
