@@ -42,7 +42,11 @@ fn tighten(schema: &mut JSONSchemaProps) {
         }
         _ => {}
     }
-    for property in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|map| map.values_mut())
+    {
         tighten(property);
     }
     match schema.items.as_mut() {

@@ -1,1 +1,24 @@
-//! stub
+//! An OIDC login in front of kube-apiserver.
+//!
+//! `settings -> request -> authn -> impersonate -> forward -> audit`: the rooms of a request's
+//! way, which [`pipeline`](crate) walks in one function.
+
+mod admin;
+mod app;
+mod args;
+mod audit;
+mod authn;
+mod body;
+mod drain;
+mod forward;
+mod impersonate;
+mod metrics;
+mod pipeline;
+mod readiness;
+mod refusal;
+mod request;
+mod server;
+mod settings;
+mod telemetry;
+
+pub use self::{app::run, args::Args};

@@ -57,7 +57,10 @@ pub struct Authentication {
 #[serde(rename_all = "camelCase")]
 pub struct JwtAuthenticator {
     /// The entry's name, in conditions, metrics and `kubeconfig.issuer`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// Where the tokens come from.
     pub issuer: Issuer,
@@ -87,7 +90,11 @@ pub struct Issuer {
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?#@ ]*)?$')").message("must be an https URL without user information, query and fragment"))]
     pub url: String,
     /// The discovery document's own address, where it is not below `url`.
-    #[serde(default, rename = "discoveryURL", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "discoveryURL",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?#@ ]*)?$')").message("must be an https URL without user information, query and fragment"))]
     pub discovery_url: Option<String>,

@@ -20,7 +20,11 @@ pub struct Impersonation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constrained: Option<Constrained>,
     /// Whether the client's address travels as an extra.
-    #[serde(default, rename = "clientIPExtra", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "clientIPExtra",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub client_ip_extra: Option<ClientIpExtra>,
     /// Extras that every request carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -17,6 +17,9 @@ pub struct Kubeconfig {
     pub client_id: Option<String>,
     /// Scopes to ask for beside `openid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 256), regex(pattern = r"^[!#-\[\]-~]+$")))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 256), regex(pattern = r"^[!#-\[\]-~]+$"))
+    )]
     pub extra_scopes: Vec<String>,
 }

@@ -25,7 +25,9 @@ pub enum SettingsError {
     #[error("settings hold fields that this proxy does not know")]
     UnknownField,
     /// They are not what was published.
-    #[error("settings do not match their revision {claimed}: something was lost or changed on the way")]
+    #[error(
+        "settings do not match their revision {claimed}: something was lost or changed on the way"
+    )]
     Revision {
         /// The revision that they claim.
         claimed: String,

@@ -12,11 +12,23 @@ use super::authentication::CertificateAuthoritySource;
 pub struct Serving {
     /// The names that users reach the proxy by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253), regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|[0-9a-f:.]+)$")))]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 253),
+            regex(
+                pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|[0-9a-f:.]+)$"
+            )
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hostnames: Vec<String>,
     /// What `status.endpoint` says, if set.
-    #[serde(default, rename = "externalURL", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "externalURL",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?#@ ]*)?$')").message("must be an https URL without user information, query and fragment"))]
     pub external_url: Option<String>,

@@ -75,7 +75,11 @@ pub struct IssuerSettings {
     #[schemars(length(max = 2048))]
     pub url: String,
     /// The discovery document's own address.
-    #[serde(default, rename = "discoveryURL", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "discoveryURL",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 2048))]
     pub discovery_url: Option<String>,
     /// A key of [`AuthenticationSettings::certificate_authorities`]; absent: the system's.
@@ -138,7 +142,7 @@ pub struct LoggingSettings {
 }
 
 /// How a pod takes its leave.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainSettings {
     /// Seconds of serving after it has said that it is not ready.

@@ -1,0 +1,209 @@
+//! The parts of the proxy and how they hang together.
+
+use std::{future::pending, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use oidcproxy_crds::v1alpha1::settings::DrainSettings;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admin::Admin,
+    args::Args,
+    audit::AccessLog,
+    drain::Drain,
+    forward::{Streams, Upstream},
+    impersonate::Reviewer,
+    metrics::Metrics,
+    pipeline::Pipeline,
+    readiness::Readiness,
+    server::{CertificateFiles, Server, ServerTls, ServingCertificate, bind},
+    settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
+    telemetry,
+};
+
+/// Runs the proxy until a signal ends it. What keeps it from starting is one line on standard
+/// error and a code other than zero.
+pub fn run(args: Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("oidc-proxy: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oidc-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    telemetry::start(&args.log_level)?;
+    let metrics = Metrics::new();
+    let drain = Drain::default();
+    let config = cluster(&args).await?;
+    let certificate = ServingCertificate::follow(
+        CertificateFiles {
+            certificate: args.tls_cert_file.clone(),
+            key: args.tls_private_key_file.clone(),
+        },
+        Arc::clone(&metrics),
+    )
+    .await?;
+    let tls = Arc::new(ServerTls::new(Arc::clone(&certificate))?);
+    let upstream = Upstream::new(&config).await?;
+    let client = review_client(config)?;
+    let store = SettingsStore::new(Arc::clone(&metrics));
+    let readiness = Readiness::new(Arc::clone(&store), drain.clone(), Arc::clone(&metrics));
+    follow_settings(&args, &client, &store).await?;
+    follow_tls_version(Arc::clone(&store), Arc::clone(&tls));
+
+    let admin_listener = bind(args.bind_address, args.readiness_probe_port)?;
+    let listener = bind(args.bind_address, args.secure_port)?;
+    let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
+    let streams = Streams {
+        tasks: TaskTracker::new(),
+        end: drain.end.clone(),
+    };
+    let admin = Arc::new(Admin {
+        settings: Arc::clone(&store),
+        certificate,
+        readiness: readiness.clone(),
+        drain: drain.clone(),
+        metrics: Arc::clone(&metrics),
+    });
+    let admin = tokio::spawn(admin.run(admin_listener));
+    let server = Arc::new(Server {
+        tls,
+        pipeline: Arc::new(Pipeline {
+            settings: Arc::clone(&store),
+            upstream,
+            reviewer: Reviewer::new(client, Arc::clone(&metrics)),
+            access_log,
+            streams: streams.clone(),
+            readiness,
+            metrics: Arc::clone(&metrics),
+        }),
+        drain: drain.clone(),
+        metrics,
+        connections: TaskTracker::new(),
+    });
+    let serving = tokio::spawn(Arc::clone(&server).run(listener));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        port = args.secure_port,
+        "serving"
+    );
+
+    until_asked_to_leave().await?;
+    let DrainSettings {
+        delay_seconds,
+        deadline_seconds,
+    } = store
+        .current()
+        .map_or_else(|| args.drain(), |settings| settings.drain);
+    let settled = async {
+        // The listener's task closes the tracker, so it must have ended before the wait.
+        let _ = serving.await;
+        server.connections.wait().await;
+        streams.tasks.close();
+        streams.tasks.wait().await;
+    };
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let leave = drain.run(seconds(delay_seconds), seconds(deadline_seconds), settled);
+    tokio::select! {
+        () = leave => {}
+        // Whoever asks twice means now.
+        again = until_asked_to_leave() => again?,
+    }
+    admin.abort();
+    drop(server);
+    // Cut tasks still hold the log for a moment; lines that were decided should be written.
+    let _ = tokio::time::timeout(
+        Duration::from_secs(2),
+        tokio::task::spawn_blocking(move || log_thread.join()),
+    )
+    .await;
+    Ok(())
+}
+
+async fn cluster(args: &Args) -> anyhow::Result<Config> {
+    match &args.kubeconfig {
+        None => Config::incluster().context("no --kubeconfig, and not in a pod"),
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))
+        }
+    }
+}
+
+/// A review that is asked again and again behind our back would outlive its request's patience.
+fn review_client(mut config: Config) -> anyhow::Result<Client> {
+    config.default_retry = false;
+    Client::try_from(config).context("cannot make a client for kube-apiserver")
+}
+
+async fn follow_settings(
+    args: &Args,
+    client: &Client,
+    store: &Arc<SettingsStore>,
+) -> anyhow::Result<()> {
+    if let Some(name) = &args.oidc_proxy {
+        tokio::spawn(follow_status(
+            client.clone(),
+            name.clone(),
+            Arc::clone(store),
+        ));
+        return Ok(());
+    }
+    let base = base_settings(args.allow_reserved_groups.clone(), args.drain())?;
+    match &args.authentication_config {
+        Some(_) if args.oidc.are_given() => {
+            anyhow::bail!("--authentication-config and the --oidc flags exclude each other")
+        }
+        Some(path) => follow_file(path.clone(), base, Arc::clone(store)).await?,
+        None if args.oidc.are_given() => store.publish(args.oidc.settings(base)?.sealed()?)?,
+        None => return Err(FlagError::NoSource.into()),
+    }
+    Ok(())
+}
+
+fn follow_tls_version(store: Arc<SettingsStore>, tls: Arc<ServerTls>) {
+    let mut exchanges = store.exchanges();
+    tokio::spawn(async move {
+        loop {
+            if let Some(settings) = store.current()
+                && let Err(error) = tls.set_min_version(settings.min_tls_version)
+            {
+                tracing::error!(%error, "the TLS configuration stays as it is");
+            }
+            if exchanges.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+    });
+}
+
+async fn until_asked_to_leave() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+use oidcproxy_crds::v1alpha1::settings::DrainSettings;
+
+use crate::settings::{OidcFlags, OidcProxyName};
+
+/// An OIDC login in front of kube-apiserver: authenticates tokens and forwards requests by
+/// impersonation.
+#[derive(Debug, Parser)]
+#[command(name = "oidc-proxy", version)]
+pub struct Args {
+    /// Settings from the status of this OidcProxy
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        conflicts_with = "authentication_config"
+    )]
+    pub(crate) oidc_proxy: Option<OidcProxyName>,
+    /// Settings from an AuthenticationConfiguration file, read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) oidc: OidcFlags,
+    /// Reserved groups that issuers may hand out, by their exact names
+    #[arg(
+        long,
+        value_name = "GROUP",
+        value_delimiter = ',',
+        conflicts_with = "oidc_proxy"
+    )]
+    pub(crate) allow_reserved_groups: Vec<String>,
+
+    /// How to reach kube-apiserver; unless set, as pods do
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Address to serve on; unless set, all of them
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind_address: Option<IpAddr>,
+    /// Port to serve on
+    #[arg(long, value_name = "PORT", default_value_t = 6443)]
+    pub(crate) secure_port: u16,
+    /// Plain port for /ready, /live, /metrics and /state
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub(crate) readiness_probe_port: u16,
+    /// The serving certificate and its chain, read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert_file: PathBuf,
+    /// The serving certificate's key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_private_key_file: PathBuf,
+
+    /// Seconds of serving after a SIGTERM while /ready says no
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        conflicts_with = "oidc_proxy"
+    )]
+    pub(crate) drain_delay: u32,
+    /// Seconds that streams may go on after that
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        conflicts_with = "oidc_proxy"
+    )]
+    pub(crate) drain_deadline: u32,
+    /// Format of the access lines on standard output
+    #[arg(long, value_enum, default_value_t = AccessLineFormat::Classic)]
+    pub(crate) log_format: AccessLineFormat,
+    /// What is said on standard error, as error, warn, info or debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+}
+
+/// Formats of access lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum AccessLineFormat {
+    /// As kube-oidc-proxy writes them.
+    #[value(name = "classic", alias = "Classic")]
+    Classic,
+}
+
+impl Args {
+    /// Of the files-and-flags mode; a resource brings its own.
+    pub(crate) fn drain(&self) -> DrainSettings {
+        DrainSettings {
+            delay_seconds: self.drain_delay,
+            deadline_seconds: self.drain_deadline,
+        }
+    }
+}

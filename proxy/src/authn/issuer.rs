@@ -1,0 +1,345 @@
+//! One issuer at run time: its keys, how they are found and kept fresh.
+//!
+//! A task of its own discovers the issuer, fetches its keys and refreshes them. A request that
+//! meets an unknown key asks that task and waits; it never fetches by itself. So any number of
+//! such requests cause one fetch, and the pause between fetches is kept in one place.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use oidcproxy_crds::{
+    state::{IssuerReport, IssuerState},
+    v1alpha1::settings::IssuerSettings,
+};
+use serde::Deserialize;
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    TokenError, Verified,
+    algorithm::Algorithm,
+    claims,
+    fetch::{DocumentClient, FetchError},
+    key::{KeySet, Thumbprint},
+    mapping,
+    token::UnverifiedToken,
+};
+use crate::metrics::Metrics;
+
+/// Until discovery has succeeded.
+const RETRY: Duration = Duration::from_secs(10);
+/// A key that its issuer withdraws is gone after this time at the latest.
+const REFRESH: Duration = Duration::from_mins(5);
+/// Between fetches that requests ask for. It doubles while fetches bring nothing new.
+const FLOOR: Duration = Duration::from_secs(1);
+const FLOOR_LIMIT: Duration = Duration::from_secs(30);
+/// How long a request waits for a fetch that may bring its key.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why an issuer's keys are not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiscoveryError {
+    /// A document could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The discovery document is none.
+    #[error("the discovery document at {0} cannot be decoded")]
+    Document(String),
+    /// It speaks of somebody else.
+    #[error("the discovery document at {0} names another issuer")]
+    Issuer(String),
+    /// The key set is none.
+    #[error("the key set at {0} cannot be decoded")]
+    KeySet(String),
+    /// There is nothing in it to verify signatures with.
+    #[error("the key set at {0} has no key that can be used")]
+    NoKeys(String),
+}
+
+/// One issuer at run time.
+#[derive(Debug)]
+pub(crate) struct IssuerAuthenticator {
+    settings: IssuerSettings,
+    certificate_authority: Option<String>,
+    algorithms: Vec<Algorithm>,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+    withdrawn: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Shared {
+    keys: ArcSwapOption<KeySet>,
+    report: ArcSwap<Report>,
+    wanted: Notify,
+    /// Counts the fetches that have ended, well or not.
+    fetched: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Report {
+    state: IssuerState,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DiscoveryDocument {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Drop for IssuerAuthenticator {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl IssuerAuthenticator {
+    /// Starts to discover the issuer.
+    pub(crate) fn start(
+        settings: IssuerSettings,
+        certificate_authority: Option<String>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, FetchError> {
+        let client = DocumentClient::new(certificate_authority.as_deref())?;
+        let shared = Arc::new(Shared {
+            keys: ArcSwapOption::empty(),
+            report: ArcSwap::from_pointee(Report {
+                state: IssuerState::Pending,
+                message: None,
+            }),
+            wanted: Notify::new(),
+            fetched: watch::Sender::new(0),
+        });
+        let keeper = KeyKeeper {
+            name: settings.name.clone(),
+            url: settings.url.clone(),
+            discovery_url: discovery_url(&settings),
+            client,
+            shared: Arc::clone(&shared),
+            metrics,
+        };
+        let named = settings.signing_algorithms.iter();
+        let named: Vec<_> = named
+            .filter_map(|name| Algorithm::from_name(name))
+            .collect();
+        Ok(Self {
+            algorithms: if named.is_empty() {
+                Algorithm::ALL.to_vec()
+            } else {
+                named
+            },
+            settings,
+            certificate_authority,
+            shared,
+            task: tokio::spawn(keeper.run()).abort_handle(),
+            withdrawn: CancellationToken::new(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// Whether these settings would start the same authenticator: then the one that runs, with
+    /// the keys that it has, goes on.
+    pub(crate) fn is_for(&self, settings: &IssuerSettings, authority: Option<&str>) -> bool {
+        self.settings == *settings && self.certificate_authority.as_deref() == authority
+    }
+
+    /// Ends the streams that its tokens have opened.
+    pub(crate) fn withdraw(&self) {
+        self.withdrawn.cancel();
+    }
+
+    /// Cancelled when the issuer is not accepted any more.
+    pub(crate) fn withdrawn(&self) -> &CancellationToken {
+        &self.withdrawn
+    }
+
+    pub(crate) fn report(&self) -> IssuerReport {
+        let report = self.shared.report.load();
+        IssuerReport {
+            name: self.settings.name.clone(),
+            state: report.state,
+            message: report.message.clone(),
+        }
+    }
+
+    /// Whether the first attempt to fetch the keys has ended.
+    pub(crate) async fn first_attempt(&self) {
+        let mut fetched = self.shared.fetched.subscribe();
+        // It fails only when the sender is gone, which this borrow excludes.
+        let _ = fetched.wait_for(|count| *count > 0).await;
+    }
+
+    /// Whether the key that verified a token is still one of the issuer's.
+    pub(crate) fn still_has(&self, key: &Thumbprint) -> bool {
+        self.shared
+            .keys
+            .load()
+            .as_ref()
+            .is_some_and(|keys| keys.has(key))
+    }
+
+    /// Verifies a token of this issuer.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Verified, TokenError> {
+        let token = UnverifiedToken::parse(token)?;
+        if !self.algorithms.contains(&token.algorithm) {
+            return Err(TokenError::UnsupportedAlgorithm);
+        }
+        let mut key = self.verifying_key(&token);
+        if key.is_err() {
+            // The issuer may have a new key, or may not have been reached yet.
+            self.refresh().await;
+            key = self.verifying_key(&token);
+        }
+        let key = key?;
+        let expires = claims::check(&token.claims, &self.settings.audiences, now)?;
+        let identity = mapping::identity(
+            &token.claims,
+            &self.settings.claim_mappings,
+            &self.settings.claim_validation_rules,
+        )?;
+        Ok(Verified {
+            identity,
+            key,
+            expires,
+        })
+    }
+
+    fn verifying_key(&self, token: &UnverifiedToken<'_>) -> Result<Thumbprint, TokenError> {
+        let keys = self.shared.keys.load();
+        let keys = keys.as_ref().ok_or(TokenError::IssuerNotReady)?;
+        keys.verify(
+            token.key_id.as_deref(),
+            token.algorithm,
+            token.message,
+            &token.signature,
+        )
+        .ok_or(TokenError::Signature)
+    }
+
+    async fn refresh(&self) {
+        let mut fetched = self.shared.fetched.subscribe();
+        fetched.mark_unchanged();
+        self.shared.wanted.notify_one();
+        let _ = timeout(PATIENCE, fetched.changed()).await;
+    }
+}
+
+/// One slash is cut, as kube-apiserver does.
+fn discovery_url(settings: &IssuerSettings) -> String {
+    settings.discovery_url.clone().unwrap_or_else(|| {
+        let base = settings.url.strip_suffix('/').unwrap_or(&settings.url);
+        format!("{base}/.well-known/openid-configuration")
+    })
+}
+
+/// The task that keeps an issuer's keys fresh.
+struct KeyKeeper {
+    name: String,
+    url: String,
+    discovery_url: String,
+    client: DocumentClient,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+impl KeyKeeper {
+    async fn run(self) {
+        let mut floor = FLOOR;
+        loop {
+            let started = Instant::now();
+            let outcome = self.fetch().await;
+            self.metrics.key_fetch(&self.name, outcome.is_ok());
+            let brought_news = self.publish(outcome);
+            floor = if brought_news {
+                FLOOR
+            } else {
+                (floor * 2).min(FLOOR_LIMIT)
+            };
+            self.shared.fetched.send_modify(|count| *count += 1);
+
+            let has_keys = self.shared.keys.load().is_some();
+            let next = started + jittered(if has_keys { REFRESH } else { RETRY });
+            tokio::select! {
+                () = sleep_until(next) => floor = FLOOR,
+                // Whoever asks during the pause is answered by the fetch at its end.
+                () = self.shared.wanted.notified() => sleep_until(started + floor).await,
+            }
+        }
+    }
+
+    /// Discovers anew each time: an issuer may move its keys.
+    async fn fetch(&self) -> Result<KeySet, DiscoveryError> {
+        let body = self.client.get(&self.discovery_url).await?;
+        let document: DiscoveryDocument = serde_json::from_slice(&body)
+            .map_err(|_| DiscoveryError::Document(self.discovery_url.clone()))?;
+        if document.issuer != self.url {
+            return Err(DiscoveryError::Issuer(self.discovery_url.clone()));
+        }
+        let body = self.client.get(&document.jwks_uri).await?;
+        let keys =
+            KeySet::parse(&body).map_err(|_| DiscoveryError::KeySet(document.jwks_uri.clone()))?;
+        if keys.is_empty() {
+            return Err(DiscoveryError::NoKeys(document.jwks_uri));
+        }
+        Ok(keys)
+    }
+
+    /// Keeps the keys that are there when new ones cannot be had. Says whether anything changed.
+    fn publish(&self, outcome: Result<KeySet, DiscoveryError>) -> bool {
+        let known = self.shared.keys.load();
+        match outcome {
+            Ok(keys) => {
+                let news = known.as_ref().is_none_or(|known| !known.same_keys(&keys));
+                if news {
+                    tracing::info!(issuer = self.name, "the issuer's keys are in use");
+                }
+                self.shared.keys.store(Some(Arc::new(keys)));
+                self.report(IssuerState::Ready, None);
+                news
+            }
+            Err(error) => {
+                tracing::warn!(issuer = self.name, %error, "the issuer's keys cannot be fetched");
+                let state = if known.is_some() {
+                    IssuerState::Degraded
+                } else {
+                    IssuerState::Failed
+                };
+                self.report(state, Some(error.to_string()));
+                false
+            }
+        }
+    }
+
+    fn report(&self, state: IssuerState, message: Option<String>) {
+        self.shared
+            .report
+            .store(Arc::new(Report { state, message }));
+    }
+}
+
+/// Up to a tenth later, so that the replicas of a proxy do not all ask at the same time.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without randomness the pause is just not spread.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    pause + pause.mul_f64(f64::from(byte[0]) / 2550.0)
+}

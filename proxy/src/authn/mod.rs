@@ -1,0 +1,224 @@
+//! Who sends a request: tokens are verified and mapped to identities as kube-apiserver does it
+//! with an `AuthenticationConfiguration`.
+//!
+//! The signatures are checked with aws-lc-rs itself: jsonwebtoken lacks ES512, mixes no algorithm
+//! families and has other rules for time claims than kube-apiserver.
+
+mod algorithm;
+mod cache;
+mod claims;
+mod fetch;
+mod issuer;
+mod key;
+mod mapping;
+mod reserved;
+mod strict_json;
+mod token;
+
+use std::{sync::Arc, time::SystemTime};
+
+use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
+
+pub(crate) use self::{
+    algorithm::Algorithm, fetch::FetchError, issuer::IssuerAuthenticator, reserved::ReservedNames,
+};
+use self::{cache::TokenCache, key::Thumbprint};
+use crate::{
+    impersonate::{Identity, IdentityHeaders, UnsafeIdentity},
+    metrics::Metrics,
+};
+
+/// Why a token is refused. The client is told `Unauthorized`; this goes to the log. None of these
+/// quotes a value of the token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// Not a compact JWS as it should be.
+    #[error("malformed token: {0}")]
+    Malformed(&'static str),
+    /// Longer than any real one.
+    #[error("token is too long")]
+    TooLong,
+    /// Of an issuer that is not configured, or not a JWT at all.
+    #[error("no issuer claims the token")]
+    Unclaimed,
+    /// Its issuer's keys are not there.
+    #[error("the issuer has not been reached yet")]
+    IssuerNotReady,
+    /// Not one of those allowed.
+    #[error("unsupported signature algorithm")]
+    UnsupportedAlgorithm,
+    /// No key of the issuer verifies it.
+    #[error("no key of the issuer verifies the signature")]
+    Signature,
+    /// For somebody else.
+    #[error("token is for another audience")]
+    Audience,
+    /// Its time is over.
+    #[error("token is expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("token is not yet valid")]
+    NotYetValid,
+    /// A registered claim is of the wrong type.
+    #[error("claim {0} has the wrong type")]
+    ClaimType(&'static str),
+    /// A registered claim is written in another case.
+    #[error("claim {0} is written in another case")]
+    MisspeltClaim(&'static str),
+    /// A claim that the settings name is absent.
+    #[error("claim {0} is missing")]
+    ClaimMissing(String),
+    /// A claim that the settings name is of the wrong type.
+    #[error("claim {0} has the wrong type")]
+    MappedClaimType(String),
+    /// A claim has not the value that the settings require.
+    #[error("claim {0} has not the required value")]
+    RequiredClaim(String),
+    /// The issuer does not vouch for the address.
+    #[error("email is not verified")]
+    EmailNotVerified,
+    /// The identity cannot be carried in headers.
+    #[error(transparent)]
+    UnsafeIdentity(#[from] UnsafeIdentity),
+}
+
+/// What an issuer's token says, once verified.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    identity: Identity,
+    key: Thumbprint,
+    expires: SystemTime,
+}
+
+/// A token that was verified, and whose it is.
+#[derive(Debug)]
+pub(crate) struct VerifiedToken {
+    identity: Identity,
+    headers: IdentityHeaders,
+    issuer: Arc<IssuerAuthenticator>,
+    key: Thumbprint,
+    expires: SystemTime,
+}
+
+impl VerifiedToken {
+    fn new(
+        verified: Verified,
+        issuer: Arc<IssuerAuthenticator>,
+        static_extra: &[StaticExtra],
+    ) -> Result<Self, UnsafeIdentity> {
+        let mut identity = verified.identity;
+        identity.add_automatic_groups();
+        identity.add_extras(static_extra);
+        Ok(Self {
+            headers: IdentityHeaders::encode(&identity)?,
+            identity,
+            issuer,
+            key: verified.key,
+            expires: verified.expires,
+        })
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Encoded once, when the token was verified.
+    pub(crate) fn headers(&self) -> &IdentityHeaders {
+        &self.headers
+    }
+
+    pub(crate) fn issuer(&self) -> &Arc<IssuerAuthenticator> {
+        &self.issuer
+    }
+
+    fn is_valid(&self, now: SystemTime) -> bool {
+        now <= self.expires && self.issuer.still_has(&self.key)
+    }
+
+    /// About as many bytes as it takes.
+    fn size(&self) -> u32 {
+        u32::try_from(512 + 2 * self.identity.size()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Finds out who sends a request.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    issuers: Vec<Arc<IssuerAuthenticator>>,
+    reserved: ReservedNames,
+    static_extra: Vec<StaticExtra>,
+    cache: TokenCache,
+    metrics: Arc<Metrics>,
+}
+
+/// What became of a token that was presented.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthenticationError {
+    /// It is not accepted.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// It is, but it speaks of somebody whom no issuer may speak of.
+    #[error("the token's {0} is reserved")]
+    Reserved(&'static str),
+}
+
+impl Authenticator {
+    pub(crate) fn new(
+        issuers: Vec<Arc<IssuerAuthenticator>>,
+        reserved: ReservedNames,
+        static_extra: Vec<StaticExtra>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            issuers,
+            reserved,
+            static_extra,
+            cache: TokenCache::new(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn issuers(&self) -> &[Arc<IssuerAuthenticator>] {
+        &self.issuers
+    }
+
+    /// Verifies a token, or finds it among those that were. At most one issuer is asked: the one
+    /// that the token names. What it refuses, nobody else is asked about.
+    pub(crate) async fn authenticate(
+        &self,
+        token: &str,
+    ) -> Result<Arc<VerifiedToken>, AuthenticationError> {
+        let now = SystemTime::now();
+        if let Some(known) = self.cache.get(token, now) {
+            self.metrics.token_cache(true);
+            return Ok(known);
+        }
+        self.metrics.token_cache(false);
+        if token.len() > token::MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong.into());
+        }
+        let issuer = self.issuer_of(token).ok_or(TokenError::Unclaimed)?;
+        let verified = issuer.verify(token, now).await?;
+        // Before the automatic groups are added: those are reserved too.
+        if let Some(what) = self.reserved.found_in(&verified.identity) {
+            return Err(AuthenticationError::Reserved(what));
+        }
+        let verified = VerifiedToken::new(verified, Arc::clone(issuer), &self.static_extra)
+            .map_err(TokenError::from)?;
+        let verified = Arc::new(verified);
+        self.cache.insert(token, Arc::clone(&verified));
+        Ok(verified)
+    }
+
+    fn issuer_of(&self, token: &str) -> Option<&Arc<IssuerAuthenticator>> {
+        let claimed = token::claimed_issuer(token)?;
+        // Google's tokens may name it without the scheme; nobody else's (RFC 7519 asks for a
+        // plain comparison, kube-apiserver makes this one exception).
+        let claimed = if claimed == "accounts.google.com" {
+            "https://accounts.google.com"
+        } else {
+            claimed.as_str()
+        };
+        self.issuers.iter().find(|issuer| issuer.url() == claimed)
+    }
+}

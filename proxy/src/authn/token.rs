@@ -1,0 +1,168 @@
+//! A compact JWS (RFC 7515) as far as it can be read before its signature is checked.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+use super::{TokenError, algorithm::Algorithm, strict_json};
+
+/// The largest token that is looked at.
+pub(crate) const MAX_TOKEN_BYTES: usize = 64 * 1024;
+
+/// A token with a header that can be worked with; nothing in it is verified.
+#[derive(Debug)]
+pub(crate) struct UnverifiedToken<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<String>,
+    pub(crate) claims: Map<String, Value>,
+    /// The header and the payload as they were signed.
+    pub(crate) message: &'a [u8],
+    pub(crate) signature: Vec<u8>,
+}
+
+/// Whose token it says it is: read first, since only that issuer's rules apply to all the rest.
+pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
+    let [_, payload, _] = segments(token)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let mut claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    match claims.remove("iss") {
+        Some(Value::String(issuer)) => Some(issuer),
+        _ => None,
+    }
+}
+
+fn segments(token: &str) -> Option<[&str; 3]> {
+    let mut parts = token.split('.');
+    let segments = [parts.next()?, parts.next()?, parts.next()?];
+    parts.next().is_none().then_some(segments)
+}
+
+impl<'a> UnverifiedToken<'a> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, TokenError> {
+        let [header, payload, signature] =
+            segments(token).ok_or(TokenError::Malformed("not three segments"))?;
+        let message = token
+            .as_bytes()
+            .get(..header.len() + 1 + payload.len())
+            .ok_or(TokenError::Malformed("not three segments"))?;
+        let header = decode(header)?;
+        let header = strict_json::object(&header)
+            .map_err(|_| TokenError::Malformed("the header is not an object of unique keys"))?;
+        // RFC 7515, section 4.1.11: what must be understood and is not, must be refused. Nothing
+        // that can stand in `crit` is understood here.
+        if header.contains_key("crit") {
+            return Err(TokenError::Malformed("the header has critical extensions"));
+        }
+        let algorithm = match header.get("alg") {
+            Some(Value::String(name)) => {
+                Algorithm::from_name(name).ok_or(TokenError::UnsupportedAlgorithm)?
+            }
+            _ => return Err(TokenError::UnsupportedAlgorithm),
+        };
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
+            Some(_) => return Err(TokenError::Malformed("the header's kid is not a string")),
+        };
+        let claims = strict_json::object(&decode(payload)?)
+            .map_err(|_| TokenError::Malformed("the claims are not an object of unique keys"))?;
+        Ok(Self {
+            algorithm,
+            key_id,
+            claims,
+            message,
+            signature: decode(signature)?,
+        })
+    }
+}
+
+/// Strict base64url: no padding, no unused bits set. A token has one spelling only, so that the
+/// cache, which goes by the spelling, has one entry for it.
+fn decode(segment: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD
+        .decode(segment)
+        .map_err(|_| TokenError::Malformed("a segment is not base64url"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token(header: &str, payload: &str) -> String {
+        format!(
+            "{}.{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload),
+            URL_SAFE_NO_PAD.encode("signature")
+        )
+    }
+
+    #[test]
+    fn the_issuer_is_read_without_trusting_anything_else() {
+        let good = token(r#"{"alg":"none"}"#, r#"{"iss":"https://id.example.com"}"#);
+        assert_eq!(
+            claimed_issuer(&good).as_deref(),
+            Some("https://id.example.com")
+        );
+        assert_eq!(claimed_issuer("opaque"), None);
+        assert_eq!(claimed_issuer("a.b.c.d.e"), None);
+        assert_eq!(claimed_issuer(&token("{}", r#"{"iss":7}"#)), None);
+    }
+
+    #[test]
+    fn only_known_algorithms_pass() {
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS256"}"#,
+            r#"{"alg":"EdDSA"}"#,
+            r#"{"alg":"rs256"}"#,
+            r#"{"alg":["RS256"]}"#,
+            "{}",
+        ] {
+            let text = token(header, "{}");
+            assert!(
+                matches!(
+                    UnverifiedToken::parse(&text),
+                    Err(TokenError::UnsupportedAlgorithm)
+                ),
+                "{header}"
+            );
+        }
+        let text = token(r#"{"alg":"ES512","kid":"a"}"#, "{}");
+        let parsed = UnverifiedToken::parse(&text).unwrap();
+        assert_eq!(
+            (parsed.algorithm, parsed.key_id.as_deref()),
+            (Algorithm::Es512, Some("a"))
+        );
+    }
+
+    #[test]
+    fn ambiguous_headers_are_refused() {
+        for header in [
+            r#"{"alg":"RS256","alg":"none"}"#,
+            r#"{"alg":"RS256","crit":[]}"#,
+            r#"{"alg":"RS256","kid":1}"#,
+        ] {
+            let text = token(header, "{}");
+            assert!(UnverifiedToken::parse(&text).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_a_token_is_refused() {
+        let good = token(r#"{"alg":"RS256"}"#, r#"{"a":1}"#);
+        assert!(UnverifiedToken::parse(&good).is_ok());
+        assert!(UnverifiedToken::parse(&format!("{good}=")).is_err());
+        assert!(UnverifiedToken::parse(&format!("{good}.")).is_err());
+        assert!(UnverifiedToken::parse(&format!(" {good}")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+            let _ = claimed_issuer(&text);
+            let _ = UnverifiedToken::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Forwarding what has passed: headers are cleaned, the identity and our credential are added,
+//! and the answer is passed on.
+
+mod credential;
+mod hop_by_hop;
+mod splice;
+mod upstream;
+
+use std::net::IpAddr;
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::upstream::{Upstream, UpstreamError};
+use self::{
+    hop_by_hop::{strip_request, strip_response},
+    splice::splice,
+};
+use crate::{
+    impersonate::IdentityHeaders,
+    metrics::Guard,
+    request::{Upgrade, UpgradeProtocol},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// How a request is forwarded.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) identity: &'a IdentityHeaders,
+    pub(crate) client: IpAddr,
+    pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) is_long_running: bool,
+    /// Ends the stream that the request may become.
+    pub(crate) withdrawn: &'a CancellationToken,
+}
+
+/// Where upgraded connections go on, and what ends them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) end: CancellationToken,
+}
+
+impl Upstream {
+    /// Forwards a request and passes the answer on.
+    pub(crate) async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        forwarding: Forwarding<'_>,
+        streams: &Streams,
+        counted: impl FnOnce(UpgradeProtocol) -> Guard,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let client = hyper::upgrade::on(&mut request);
+        self.rewrite(&mut request, &forwarding)?;
+        let mut answer = match forwarding.upgrade {
+            Some(_) => self.send_alone(request).await?,
+            None => self.send(request, forwarding.is_long_running).await?,
+        };
+        let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        match forwarding.upgrade {
+            Some(Upgrade { protocol }) if switched && protocol.is_in(answer.headers()) => {
+                let upstream = hyper::upgrade::on(&mut answer);
+                strip_response(answer.headers_mut());
+                add_upgrade(answer.headers_mut(), protocol);
+                let (end, withdrawn) = (streams.end.clone(), forwarding.withdrawn.clone());
+                let stream = splice(client, upstream, end, withdrawn, counted(protocol));
+                streams.tasks.spawn(stream);
+            }
+            _ if switched => return Err(UpstreamError::Protocol),
+            Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
+            _ => strip_response(answer.headers_mut()),
+        }
+        Ok(answer)
+    }
+
+    fn rewrite(
+        &self,
+        request: &mut Request<Incoming>,
+        forwarding: &Forwarding<'_>,
+    ) -> Result<(), UpstreamError> {
+        *request.uri_mut() = self.uri(request.uri().path_and_query())?;
+        *request.version_mut() = http::Version::HTTP_11;
+        request.extensions_mut().clear();
+        let host =
+            HeaderValue::try_from(self.authority().as_str()).map_err(|_| UpstreamError::Request)?;
+        let headers = request.headers_mut();
+        // First away with what the client may not say, then what we say.
+        strip_request(headers);
+        headers.insert(header::HOST, host);
+        if let Ok(client) = HeaderValue::try_from(forwarding.client.to_string()) {
+            headers.insert(X_FORWARDED_FOR, client);
+        }
+        if let Some(credential) = self.credential().header() {
+            headers.insert(header::AUTHORIZATION, credential);
+        }
+        forwarding.identity.add_to(headers);
+        if let Some(Upgrade { protocol }) = forwarding.upgrade {
+            add_upgrade(headers, protocol);
+        }
+        Ok(())
+    }
+}
+
+fn add_upgrade(headers: &mut http::HeaderMap, protocol: UpgradeProtocol) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, protocol.header_value());
+}

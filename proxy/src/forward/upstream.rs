@@ -1,0 +1,300 @@
+//! The connections to kube-apiserver.
+//!
+//! HTTP/1.1 only, from a pool. hyper-util keeps one HTTP/2 connection for a server and
+//! kube-apiserver allows a hundred requests on it: a hundred watches would stop everybody else.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{
+    Request, Response, StatusCode, Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use kube::{Config, client::ConfigExt};
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::credential::{CredentialError, OwnCredential};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// TCP and TLS together.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// kube-apiserver ends a request after 60 s itself; whoever says nothing for longer is gone.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+const MAX_IDLE: usize = 256;
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What is wrong with kube-apiserver's address or our credential for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamConfigError {
+    /// Not an https URL with a host.
+    #[error("the server {0} of the kubeconfig is not an https URL")]
+    Server(String),
+    /// Its certificates cannot be used.
+    #[error("the certificates for kube-apiserver cannot be used: {0}")]
+    Tls(#[source] Box<kube::Error>),
+    /// The name to expect in its certificate is none.
+    #[error("tls-server-name {0:?} of the kubeconfig is not a host name")]
+    ServerName(String),
+    /// Our token cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// A login that needs a program or a password.
+    #[error(
+        "the kubeconfig's user needs a token, a token file or a client certificate; exec, auth-provider and basic authentication are not supported"
+    )]
+    Login,
+}
+
+/// What is wrong with an answer of kube-apiserver's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// No connection.
+    #[error("the API server cannot be reached")]
+    Unreachable,
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// The connection broke before an answer.
+    #[error("the connection to the API server broke")]
+    Broken,
+    /// 101 without being asked for it, or for another protocol.
+    #[error("the API server changed to a protocol that it was not asked for")]
+    Protocol,
+    /// 3xx on an upgrade: following it would carry our credential elsewhere.
+    #[error("the API server redirected a stream")]
+    Redirect,
+    /// The request cannot be written.
+    #[error("the request cannot be forwarded")]
+    Request,
+}
+
+impl UpstreamError {
+    /// What the client is answered with.
+    pub(crate) fn code(&self) -> StatusCode {
+        match self {
+            Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Broken | Self::Protocol | Self::Redirect => StatusCode::BAD_GATEWAY,
+            Self::Request => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// For metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::Protocol => "protocol",
+            Self::Redirect => "redirect",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// The way to kube-apiserver.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    client: Client<BoundedConnector, Incoming>,
+    connector: BoundedConnector,
+    authority: Authority,
+    base_path: String,
+    credential: OwnCredential,
+}
+
+impl Upstream {
+    pub(crate) async fn new(config: &Config) -> Result<Self, UpstreamConfigError> {
+        let server = &config.cluster_url;
+        let not_https = || UpstreamConfigError::Server(server.to_string());
+        if server.scheme() != Some(&Scheme::HTTPS) {
+            return Err(not_https());
+        }
+        let authority = server.authority().cloned().ok_or_else(not_https)?;
+        let mut tls = config
+            .rustls_client_config()
+            .map_err(|error| UpstreamConfigError::Tls(Box::new(error)))?;
+        // The connector sets it by the versions that it is told to speak.
+        tls.alpn_protocols.clear();
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(KEEPALIVE));
+        http.set_keepalive_interval(Some(KEEPALIVE));
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let builder = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only();
+        let builder = match &config.tls_server_name {
+            None => builder,
+            Some(name) => {
+                let name = rustls::pki_types::ServerName::try_from(name.clone())
+                    .map_err(|_| UpstreamConfigError::ServerName(name.clone()))?;
+                builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name))
+            }
+        };
+        let connector = BoundedConnector(builder.enable_http1().wrap_connector(http));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .set_host(false)
+            .build(connector.clone());
+        Ok(Self {
+            client,
+            connector,
+            authority,
+            base_path: server.path().trim_end_matches('/').to_owned(),
+            credential: own_credential(config).await?,
+        })
+    }
+
+    pub(crate) fn credential(&self) -> &OwnCredential {
+        &self.credential
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A request's target on kube-apiserver: path and query byte for byte.
+    pub(crate) fn uri(&self, target: Option<&PathAndQuery>) -> Result<Uri, UpstreamError> {
+        let path_and_query = match target {
+            Some(target) if self.base_path.is_empty() => target.clone(),
+            target => {
+                let target = target.map_or("/", PathAndQuery::as_str);
+                format!("{}{target}", self.base_path)
+                    .parse()
+                    .map_err(|_| UpstreamError::Request)?
+            }
+        };
+        Uri::builder()
+            .scheme(Scheme::HTTPS)
+            .authority(self.authority.clone())
+            .path_and_query(path_and_query)
+            .build()
+            .map_err(|_| UpstreamError::Request)
+    }
+
+    /// Sends a request over the pool. What was never written is sent again on a fresh connection;
+    /// nothing else ever is.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Incoming>,
+        may_be_slow: bool,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let answer = self.client.request(request);
+        let answer = if may_be_slow {
+            answer.await
+        } else {
+            tokio::time::timeout(HEADER_TIMEOUT, answer)
+                .await
+                .map_err(|_| UpstreamError::Timeout)?
+        };
+        answer.map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "request to kube-apiserver failed"
+            );
+            if error.is_connect() {
+                UpstreamError::Unreachable
+            } else {
+                UpstreamError::Broken
+            }
+        })
+    }
+
+    /// Sends a request that asks to leave HTTP, on a connection of its own that no other request
+    /// ever uses: whatever becomes of it, nobody else reads from it (CVE-2018-1002105).
+    pub(crate) async fn send_alone(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let connection = self
+            .connector
+            .clone()
+            .call(request.uri().clone())
+            .await
+            .map_err(|error| {
+                tracing::warn!(
+                    error = error.as_ref() as &dyn std::error::Error,
+                    "no connection to kube-apiserver"
+                );
+                UpstreamError::Unreachable
+            })?;
+        let (mut sender, connection) = http1::handshake(connection)
+            .await
+            .map_err(|_| UpstreamError::Broken)?;
+        tokio::spawn(connection.with_upgrades());
+        // On the wire the target is the path; the pooled client does the same by itself.
+        let target = request.uri().path_and_query().cloned();
+        *request.uri_mut() = target.map(Uri::from).ok_or(UpstreamError::Request)?;
+        tokio::time::timeout(HEADER_TIMEOUT, sender.send_request(request))
+            .await
+            .map_err(|_| UpstreamError::Timeout)?
+            .map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "stream to kube-apiserver failed"
+                );
+                UpstreamError::Broken
+            })
+    }
+}
+
+async fn own_credential(config: &Config) -> Result<OwnCredential, UpstreamConfigError> {
+    use kube::config::AuthInfo;
+    let AuthInfo {
+        username,
+        token,
+        token_file,
+        exec,
+        auth_provider,
+        ..
+    } = &config.auth_info;
+    if username.is_some() || exec.is_some() || auth_provider.is_some() {
+        return Err(UpstreamConfigError::Login);
+    }
+    Ok(match (token_file, token) {
+        (Some(path), _) => OwnCredential::file(path.into()).await?,
+        (None, Some(token)) => {
+            use secrecy::ExposeSecret as _;
+            OwnCredential::token(token.expose_secret())?
+        }
+        (None, None) => OwnCredential::none(),
+    })
+}
+
+type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connector that gives up: hyper's own timeout covers TCP only, and a server that accepts and
+/// then says nothing would hold a request for ever.
+#[derive(Clone, Debug)]
+struct BoundedConnector(HttpsConnector<HttpConnector>);
+
+impl Service<Uri> for BoundedConnector {
+    type Response = Connection;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let connection = self.0.call(server);
+        Box::pin(async move { tokio::time::timeout(HANDSHAKE_TIMEOUT, connection).await? })
+    }
+}

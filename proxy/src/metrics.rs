@@ -1,0 +1,274 @@
+//! What is counted. Labels come from closed sets only, never from what a client sends.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+/// All metrics of the proxy.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<VerbLabel, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+    connections: Gauge,
+    streams_active: Family<KindLabel, Gauge>,
+    streams: Family<KindLabel, Counter>,
+    refusals: Family<ReasonLabel, Counter>,
+    token_cache: Family<ResultLabel, Counter>,
+    key_fetches: Family<IssuerLabels, Counter>,
+    reviews: Family<ResultLabel, Counter>,
+    upstream_errors: Family<KindLabel, Counter>,
+    settings_errors: Counter,
+    certificate_not_after: Gauge,
+    log_dropped: Counter,
+    ready: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    verb: &'static str,
+    code: u32,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct VerbLabel {
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IssuerLabels {
+    issuer: String,
+    result: &'static str,
+}
+
+const DURATION_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("oidc_proxy");
+        let requests = Family::default();
+        registry.register(
+            "requests",
+            "Requests, by verb and status code",
+            requests.clone(),
+        );
+        let duration = Family::new_with_constructor(
+            (|| Histogram::new(DURATION_BUCKETS)) as fn() -> Histogram,
+        );
+        registry.register(
+            "request_duration_seconds",
+            "Time until the answer's headers, by verb",
+            duration.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register(
+            "inflight_requests",
+            "Requests without an answer so far",
+            in_flight.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register(
+            "connections",
+            "Open client connections",
+            connections.clone(),
+        );
+        let streams_active = Family::default();
+        registry.register(
+            "streams_active",
+            "Upgraded connections that are open",
+            streams_active.clone(),
+        );
+        let streams = Family::default();
+        registry.register(
+            "streams",
+            "Upgraded connections that were opened",
+            streams.clone(),
+        );
+        let refusals = Family::default();
+        registry.register(
+            "refusals",
+            "Requests that were not forwarded, by reason",
+            refusals.clone(),
+        );
+        let token_cache = Family::default();
+        registry.register(
+            "token_cache",
+            "Look-ups of verified tokens",
+            token_cache.clone(),
+        );
+        let key_fetches = Family::default();
+        registry.register(
+            "jwks_fetch",
+            "Fetches of an issuer's keys",
+            key_fetches.clone(),
+        );
+        let reviews = Family::default();
+        registry.register(
+            "sar",
+            "SubjectAccessReviews that were asked",
+            reviews.clone(),
+        );
+        let upstream_errors = Family::default();
+        registry.register(
+            "upstream_errors",
+            "Faults of kube-apiserver",
+            upstream_errors.clone(),
+        );
+        let settings_errors = Counter::default();
+        registry.register(
+            "settings_errors",
+            "Published settings that were not taken",
+            settings_errors.clone(),
+        );
+        let certificate_not_after = Gauge::default();
+        registry.register(
+            "tls_cert_not_after_timestamp_seconds",
+            "End of the serving certificate",
+            certificate_not_after.clone(),
+        );
+        let log_dropped = Counter::default();
+        registry.register(
+            "log_dropped",
+            "Access lines that were not written",
+            log_dropped.clone(),
+        );
+        let ready = Gauge::default();
+        registry.register("ready", "1 while new requests are welcome", ready.clone());
+        registry.register(
+            "build",
+            "The version",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Arc::new(Self {
+            registry,
+            requests,
+            duration,
+            in_flight,
+            connections,
+            streams_active,
+            streams,
+            refusals,
+            token_cache,
+            key_fetches,
+            reviews,
+            upstream_errors,
+            settings_errors,
+            certificate_not_after,
+            log_dropped,
+            ready,
+        })
+    }
+
+    /// In the format that Prometheus reads.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    pub(crate) fn request_started(self: &Arc<Self>) -> Guard {
+        Guard::new(self.in_flight.clone())
+    }
+
+    pub(crate) fn request_answered(&self, verb: &'static str, code: u16, seconds: f64) {
+        let code = u32::from(code);
+        self.requests
+            .get_or_create(&RequestLabels { verb, code })
+            .inc();
+        self.duration
+            .get_or_create(&VerbLabel { verb })
+            .observe(seconds);
+    }
+
+    pub(crate) fn connection(self: &Arc<Self>) -> Guard {
+        Guard::new(self.connections.clone())
+    }
+
+    pub(crate) fn stream(self: &Arc<Self>, kind: &'static str) -> Guard {
+        self.streams.get_or_create(&KindLabel { kind }).inc();
+        Guard::new(self.streams_active.get_or_create_owned(&KindLabel { kind }))
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn token_cache(&self, hit: bool) {
+        let result = if hit { "hit" } else { "miss" };
+        self.token_cache
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
+    pub(crate) fn key_fetch(&self, issuer: &str, good: bool) {
+        let labels = IssuerLabels {
+            issuer: issuer.to_owned(),
+            result: if good { "success" } else { "error" },
+        };
+        self.key_fetches.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn review(&self, result: &'static str) {
+        self.reviews.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn upstream_error(&self, kind: &'static str) {
+        self.upstream_errors
+            .get_or_create(&KindLabel { kind })
+            .inc();
+    }
+
+    pub(crate) fn settings_error(&self) {
+        self.settings_errors.inc();
+    }
+
+    pub(crate) fn certificate(&self, not_after: i64) {
+        self.certificate_not_after.set(not_after);
+    }
+
+    pub(crate) fn log_dropped(&self) {
+        self.log_dropped.inc();
+    }
+
+    pub(crate) fn ready(&self, ready: bool) {
+        self.ready.set(if ready { 1.0 } else { 0.0 });
+    }
+}
+
+/// Counts something for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Guard(Gauge);
+
+impl Guard {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

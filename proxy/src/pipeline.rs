@@ -1,0 +1,249 @@
+//! One request, from its first step to its last, in one place: whoever asks in which order things
+//! are decided reads it here.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use k8s_openapi::jiff::Timestamp;
+use oidcproxy_crds::v1alpha1::impersonation::ClientRequests;
+
+use crate::{
+    audit::{AccessLog, Decision, RequestSource, line},
+    authn::{AuthenticationError, VerifiedToken},
+    body::ResponseBody,
+    forward::{Forwarding, Streams, Upstream},
+    impersonate::{self, ClientRequest, ImpersonatedTarget, Reviewer},
+    metrics::Metrics,
+    readiness::Readiness,
+    refusal::Refusal,
+    request::{Credentials, RequestInfo, Upgrade, check_target},
+    settings::{Settings, SettingsStore},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Answers requests.
+pub(crate) struct Pipeline {
+    pub(crate) settings: Arc<SettingsStore>,
+    pub(crate) upstream: Upstream,
+    pub(crate) reviewer: Reviewer,
+    pub(crate) access_log: AccessLog,
+    pub(crate) streams: Streams,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// As whom a request is forwarded.
+struct Admitted {
+    token: Arc<VerifiedToken>,
+    acting_as: Option<ImpersonatedTarget>,
+}
+
+impl Pipeline {
+    /// Every request gets an answer.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ResponseBody> {
+        if let Some(answer) = self.probe(&request) {
+            return answer;
+        }
+        let _in_flight = self.metrics.request_started();
+        let started = Instant::now();
+        let info = RequestInfo::of(&request);
+        let is_http2 = request.version() == http::Version::HTTP_2;
+        let answer = match self.handle(request, peer.ip(), &info).await {
+            Ok(answer) => answer,
+            Err(refusal) => self.refuse(&refusal, is_http2),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics
+            .request_answered(info.verb, answer.status().as_u16(), seconds);
+        answer
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        info: &RequestInfo,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let source = source(&request, peer);
+        let upgrade = Upgrade::asked_for(&request);
+        let admitted = match self.admit(&request, upgrade).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.write_line(&source, &Decision::Failure);
+                return Err(refusal);
+            }
+        };
+        self.write_line(
+            &source,
+            &Decision::Success {
+                inbound: admitted.token.identity(),
+                outbound: admitted.acting_as.as_ref().map(|target| &target.identity),
+            },
+        );
+        self.forward(request, peer, info, upgrade, &admitted).await
+    }
+
+    /// Who sends the request and as whom it may run. Nothing has been forwarded so far.
+    async fn admit(
+        &self,
+        request: &Request<Incoming>,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Admitted, Refusal> {
+        check_target(request)?;
+        let settings = self.settings.current().ok_or_else(|| {
+            Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
+        })?;
+        let token = authenticate(&settings, request.headers(), upgrade).await?;
+        let acting_as = self.act_as(&settings, request.headers(), &token).await?;
+        Ok(Admitted { token, acting_as })
+    }
+
+    /// `kubectl --as`: as kube-apiserver, but asked for the user and not for the proxy.
+    async fn act_as(
+        &self,
+        settings: &Settings,
+        headers: &HeaderMap,
+        token: &VerifiedToken,
+    ) -> Result<Option<ImpersonatedTarget>, Refusal> {
+        let Some(request) = ClientRequest::parse(headers)? else {
+            return Ok(None);
+        };
+        if settings.client_requests == ClientRequests::Deny {
+            return Err(Refusal::Forbidden(
+                "impersonation is turned off by spec.impersonation.clientRequests".to_owned(),
+            ));
+        }
+        request.check_extra_keys(&settings.as_extra_keys)?;
+        let requester = token.identity();
+        self.reviewer.check(requester, request.identity()).await?;
+        impersonate::target(request, requester, &settings.static_extra).map(Some)
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        info: &RequestInfo,
+        upgrade: Option<Upgrade>,
+        admitted: &Admitted,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let withdrawn = admitted.token.issuer().withdrawn();
+        let forwarding = Forwarding {
+            identity: match &admitted.acting_as {
+                Some(target) => &target.headers,
+                None => admitted.token.headers(),
+            },
+            client: peer,
+            upgrade,
+            is_long_running: info.is_long_running,
+            withdrawn,
+        };
+        let counted =
+            |protocol: crate::request::UpgradeProtocol| self.metrics.stream(protocol.name());
+        let answer = self
+            .upstream
+            .forward(request, forwarding, &self.streams, counted)
+            .await?;
+        Ok(answer.map(|body| {
+            if info.is_long_running {
+                ResponseBody::Watched(body, Box::pin(withdrawn.clone().cancelled_owned()))
+            } else {
+                ResponseBody::Upstream(body)
+            }
+        }))
+    }
+
+    fn refuse(&self, refusal: &Refusal, is_http2: bool) -> Response<ResponseBody> {
+        self.metrics.refused(refusal.metric_reason());
+        if let Refusal::Upstream(error) = refusal {
+            self.metrics.upstream_error(error.kind());
+        } else {
+            tracing::info!(reason = %refusal, code = refusal.code().as_u16(), "request refused");
+        }
+        let mut answer = refusal.to_response().map(ResponseBody::Own);
+        if refusal.code() == StatusCode::UNAUTHORIZED && !is_http2 {
+            // Whoever has no credential keeps no connection either.
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(http::header::CONNECTION, close);
+        }
+        answer
+    }
+
+    /// `/livez` and `/readyz` speak of the proxy: load balancers that can only ask the serving
+    /// port take it out by them. Exactly these paths, and no details.
+    fn probe(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+        let good = match request.uri().path() {
+            "/livez" => true,
+            "/readyz" => self.readiness.is_ready(),
+            _ => return None,
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD)
+            || request.uri().query().is_some()
+        {
+            return None;
+        }
+        let (code, text) = if good {
+            (StatusCode::OK, "ok")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        };
+        let mut answer = Response::new(ResponseBody::Own(Full::from(text)));
+        *answer.status_mut() = code;
+        Some(answer)
+    }
+
+    fn write_line(&self, source: &RequestSource, decision: &Decision<'_>) {
+        self.access_log
+            .write(line(Timestamp::now(), source, decision));
+    }
+}
+
+/// A token of the `Authorization` header that is refused does not keep one of a WebSocket from
+/// being tried: both are the client's own, and kube-apiserver does the same.
+async fn authenticate(
+    settings: &Settings,
+    headers: &HeaderMap,
+    upgrade: Option<Upgrade>,
+) -> Result<Arc<VerifiedToken>, Refusal> {
+    let credentials = Credentials::of(headers, upgrade)?;
+    let mut refused = None;
+    for token in credentials.tokens() {
+        match settings.authenticator.authenticate(token).await {
+            Ok(verified) => return Ok(verified),
+            Err(error @ AuthenticationError::Reserved(_)) => return Err(error.into()),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(match refused {
+        Some(error) => error.into(),
+        None => Refusal::NoCredential {
+            extra_space: credentials.extra_space,
+        },
+    })
+}
+
+fn source(request: &Request<Incoming>, peer: IpAddr) -> RequestSource {
+    let forwarded: Vec<_> = request
+        .headers()
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    let target = request.uri().path_and_query();
+    RequestSource {
+        peer,
+        forwarded_for: forwarded.join(", "),
+        target: target.map_or_else(|| request.uri().to_string(), ToString::to_string),
+    }
+}

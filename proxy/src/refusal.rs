@@ -1,0 +1,135 @@
+//! What is not forwarded, and what the client is told: always a `Status`, since `kubectl` shows
+//! its message and falls back to "unknown" without one.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::{authn::AuthenticationError, forward::UpstreamError};
+
+/// Why a request is not forwarded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// No credential.
+    #[error("no credential")]
+    NoCredential {
+        /// Whether two blanks after `Bearer` made the token invisible, as in kube-apiserver.
+        extra_space: bool,
+    },
+    /// A credential that is not accepted.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
+    /// Known who, but not allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It can be read in more than one way, or in none.
+    #[error("{0}")]
+    BadRequest(String),
+    /// CONNECT and TRACE.
+    #[error("the method {0} is not served")]
+    Method(http::Method),
+    /// More than is read.
+    #[error("{0}")]
+    HeadersTooLarge(String),
+    /// Not now.
+    #[error("{0}")]
+    ServiceUnavailable(String),
+    /// kube-apiserver did not answer as it should.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl Refusal {
+    /// The status code.
+    pub(crate) fn code(&self) -> StatusCode {
+        match self {
+            Self::NoCredential { .. } | Self::Authentication(AuthenticationError::Token(_)) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Authentication(AuthenticationError::Reserved(_)) | Self::Forbidden(_) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(error) => error.code(),
+        }
+    }
+
+    /// A short word for metrics, of a closed set.
+    pub(crate) fn metric_reason(&self) -> &'static str {
+        match self {
+            Self::NoCredential { .. } => "no_credential",
+            Self::Authentication(AuthenticationError::Token(_)) => "token",
+            Self::Authentication(AuthenticationError::Reserved(_)) => "reserved_identity",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::Method(_) => "method",
+            Self::HeadersTooLarge(_) => "headers_too_large",
+            Self::ServiceUnavailable(_) => "unavailable",
+            Self::Upstream(_) => "upstream",
+        }
+    }
+
+    /// What a client without a valid credential learns is that it has none.
+    fn message(&self) -> String {
+        if self.code() == StatusCode::UNAUTHORIZED {
+            "Unauthorized".to_owned()
+        } else {
+            self.to_string()
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn to_response(&self) -> Response<Full<Bytes>> {
+        let code = self.code();
+        let status = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message(),
+            "reason": reason(code),
+            "code": code.as_u16(),
+        });
+        let mut response = Response::new(Full::new(Bytes::from(status.to_string())));
+        *response.status_mut() = code;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, private"),
+        );
+        if matches!(self, Self::NoCredential { extra_space: true }) {
+            headers.insert(
+                header::WARNING,
+                HeaderValue::from_static(
+                    "299 - \"the provided Authorization header contains extra space before the bearer token, and is ignored\"",
+                ),
+            );
+        }
+        if code == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The reasons of `metav1.Status` for these codes.
+fn reason(code: StatusCode) -> &'static str {
+    match code {
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "RequestHeaderFieldsTooLarge",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+        StatusCode::GATEWAY_TIMEOUT => "Timeout",
+        _ => "InternalError",
+    }
+}

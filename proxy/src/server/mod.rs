@@ -1,0 +1,13 @@
+//! The serving port: connections, TLS and HTTP, up to the point where a request is whole.
+
+mod certificate;
+mod connection;
+mod listener;
+mod tls;
+
+pub(crate) use self::{
+    certificate::{CertificateFiles, ServingCertificate},
+    connection::Server,
+    listener::bind,
+    tls::ServerTls,
+};

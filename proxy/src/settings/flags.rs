@@ -1,0 +1,245 @@
+//! The `--oidc-*` flags, by kube-apiserver's rules.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use oidcproxy_crds::v1alpha1::{
+    authentication::{
+        ClaimMappings, ClaimValidationRule, NEVER_ALLOWED_GROUPS, PrefixedClaimOrExpression,
+        RESERVED_PREFIXES,
+    },
+    settings::{DrainSettings, IssuerSettings, Settings},
+};
+
+use crate::authn::Algorithm;
+
+/// kube-apiserver's OIDC flags.
+#[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_field_names, reason = "they are the flags' names")]
+#[command(next_help_heading = "OIDC flags, as kube-apiserver's")]
+pub(crate) struct OidcFlags {
+    /// The issuer's https URL, the `iss` of its tokens
+    #[arg(long, value_name = "URL")]
+    oidc_issuer_url: Option<String>,
+    /// The audience of the tokens
+    #[arg(long, value_name = "ID")]
+    oidc_client_id: Option<String>,
+    /// PEM certificates that the issuer's TLS must chain to, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    oidc_ca_file: Option<PathBuf>,
+    /// The claim that is the username
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    oidc_username_claim: String,
+    /// Put before the username; "-" for nothing; unless set, the issuer's URL and "#", but nothing for the claim "email"
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    oidc_username_prefix: String,
+    /// The claim that holds the groups
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        default_value = "",
+        hide_default_value = true
+    )]
+    oidc_groups_claim: String,
+    /// Put before each group
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    oidc_groups_prefix: String,
+    /// Signature algorithms that are accepted
+    #[arg(
+        long,
+        value_name = "ALG",
+        value_delimiter = ',',
+        default_value = "RS256"
+    )]
+    oidc_signing_algs: Vec<String>,
+    /// A claim that must have a value, as claim=value; may be repeated
+    #[arg(long, value_name = "CLAIM=VALUE", value_delimiter = ',')]
+    oidc_required_claim: Vec<String>,
+}
+
+/// Why flags cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlagError {
+    /// One without the other.
+    #[error("--oidc-issuer-url and --oidc-client-id must be given together")]
+    Incomplete,
+    /// There is nobody to trust.
+    #[error("one of --oidc-proxy, --authentication-config and --oidc-issuer-url is needed")]
+    NoSource,
+    /// An algorithm that is not known.
+    #[error(
+        "--oidc-signing-algs: {0:?} is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and ES512"
+    )]
+    Algorithm(String),
+    /// Not of the form claim=value.
+    #[error("--oidc-required-claim: {0:?} is not of the form claim=value")]
+    RequiredClaim(String),
+    /// The CA file cannot be read.
+    #[error("--oidc-ca-file: cannot read {path}: {source}")]
+    CertificateAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A group that can never be allowed.
+    #[error("--allow-reserved-groups: {0:?} can never be allowed")]
+    NeverAllowed(String),
+}
+
+/// What settings from files and flags hold beside the issuers.
+pub(crate) fn base_settings(
+    allowed_reserved_groups: Vec<String>,
+    drain: DrainSettings,
+) -> Result<Settings, FlagError> {
+    let never = |group: &&String| NEVER_ALLOWED_GROUPS.contains(&group.as_str());
+    if let Some(group) = allowed_reserved_groups.iter().find(never) {
+        return Err(FlagError::NeverAllowed(group.clone()));
+    }
+    let mut settings = Settings::default();
+    settings.authentication.reserved_prefixes = RESERVED_PREFIXES.map(str::to_owned).to_vec();
+    settings.authentication.allowed_reserved_groups = allowed_reserved_groups;
+    settings.drain = drain;
+    Ok(settings)
+}
+
+impl OidcFlags {
+    /// Whether any of them was given.
+    pub(crate) fn are_given(&self) -> bool {
+        self.oidc_issuer_url.is_some() || self.oidc_client_id.is_some()
+    }
+
+    /// The settings that they stand for.
+    pub(crate) fn settings(&self, base: Settings) -> Result<Settings, FlagError> {
+        let (Some(url), Some(client_id)) = (&self.oidc_issuer_url, &self.oidc_client_id) else {
+            return Err(FlagError::Incomplete);
+        };
+        for name in &self.oidc_signing_algs {
+            if Algorithm::from_name(name).is_none() {
+                return Err(FlagError::Algorithm(name.clone()));
+            }
+        }
+        let mut settings = base;
+        let name = "oidc".to_owned();
+        let authority = match &self.oidc_ca_file {
+            None => None,
+            Some(path) => {
+                let pem = std::fs::read_to_string(path).map_err(|source| {
+                    FlagError::CertificateAuthority {
+                        path: path.clone(),
+                        source,
+                    }
+                })?;
+                settings
+                    .authentication
+                    .certificate_authorities
+                    .insert(name.clone(), pem);
+                Some(name.clone())
+            }
+        };
+        settings.authentication.issuers.push(IssuerSettings {
+            name,
+            url: url.clone(),
+            certificate_authority: authority,
+            audiences: vec![client_id.clone()],
+            claim_mappings: ClaimMappings {
+                username: mapped(&self.oidc_username_claim, &self.username_prefix(url)),
+                groups: (!self.oidc_groups_claim.is_empty())
+                    .then(|| mapped(&self.oidc_groups_claim, &self.oidc_groups_prefix)),
+                ..ClaimMappings::default()
+            },
+            claim_validation_rules: self.required_claims()?,
+            signing_algorithms: self.oidc_signing_algs.clone(),
+            ..IssuerSettings::default()
+        });
+        Ok(settings)
+    }
+
+    fn username_prefix(&self, url: &str) -> String {
+        match self.oidc_username_prefix.as_str() {
+            "-" => String::new(),
+            "" if self.oidc_username_claim == "email" => String::new(),
+            "" => format!("{url}#"),
+            prefix => prefix.to_owned(),
+        }
+    }
+
+    /// Later ones of the same claim win, as in kube-apiserver's map flag.
+    fn required_claims(&self) -> Result<Vec<ClaimValidationRule>, FlagError> {
+        let mut rules: Vec<ClaimValidationRule> = Vec::new();
+        for pair in &self.oidc_required_claim {
+            let (claim, value) = pair
+                .split_once('=')
+                .ok_or_else(|| FlagError::RequiredClaim(pair.clone()))?;
+            let claim = Some(claim.trim().to_owned());
+            rules.retain(|rule| rule.claim != claim);
+            rules.push(ClaimValidationRule {
+                claim,
+                required_value: Some(value.trim().to_owned()),
+                ..ClaimValidationRule::default()
+            });
+        }
+        Ok(rules)
+    }
+}
+
+fn mapped(claim: &str, prefix: &str) -> PrefixedClaimOrExpression {
+    PrefixedClaimOrExpression {
+        claim: Some(claim.to_owned()),
+        prefix: Some(prefix.to_owned()),
+        expression: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        oidc: OidcFlags,
+    }
+
+    fn issuer(arguments: &[&str]) -> IssuerSettings {
+        let base = [
+            "proxy",
+            "--oidc-issuer-url=https://id.example.com",
+            "--oidc-client-id=k",
+        ];
+        let command = Command::parse_from(base.iter().chain(arguments));
+        let settings = command.oidc.settings(Settings::default()).unwrap();
+        settings.authentication.issuers.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn the_username_prefix_has_kube_apiservers_default() {
+        let prefix = |arguments: &[&str]| issuer(arguments).claim_mappings.username.prefix.unwrap();
+        assert_eq!(prefix(&[]), "https://id.example.com#");
+        assert_eq!(prefix(&["--oidc-username-claim=email"]), "");
+        assert_eq!(prefix(&["--oidc-username-prefix=-"]), "");
+        assert_eq!(prefix(&["--oidc-username-prefix=corp:"]), "corp:");
+    }
+
+    #[test]
+    fn required_claims_are_split_at_the_first_sign() {
+        let rules = issuer(&["--oidc-required-claim=a = b=c", "--oidc-required-claim=a=d"]);
+        let [rule] = rules.claim_validation_rules.as_slice() else {
+            panic!("one rule a claim");
+        };
+        assert_eq!(rule.claim.as_deref(), Some("a"));
+        assert_eq!(rule.required_value.as_deref(), Some("d"));
+    }
+}

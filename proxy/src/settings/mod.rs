@@ -1,0 +1,148 @@
+//! What the proxy runs with. Whatever the source — an `OidcProxy`'s status, files, flags — it
+//! becomes one [`Settings`], swapped as a whole while requests go on.
+
+mod authentication_config;
+mod file;
+mod flags;
+mod store;
+mod watch;
+
+use std::sync::Arc;
+
+pub(crate) use self::{
+    file::follow_file,
+    flags::{FlagError, OidcFlags, base_settings},
+    store::SettingsStore,
+    watch::{OidcProxyName, follow_status},
+};
+use crate::{
+    authn::{Authenticator, FetchError, IssuerAuthenticator, ReservedNames},
+    metrics::Metrics,
+};
+use oidcproxy_crds::{
+    state::IssuerReport,
+    v1alpha1::{
+        self,
+        impersonation::{ClientRequests, StaticExtra},
+        issuer_rules,
+        serving::TlsVersion,
+        settings::DrainSettings,
+    },
+};
+
+/// Settings that requests are served with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) revision: String,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) client_requests: ClientRequests,
+    pub(crate) as_extra_keys: Vec<String>,
+    pub(crate) static_extra: Vec<StaticExtra>,
+    pub(crate) min_tls_version: TlsVersion,
+    pub(crate) drain: DrainSettings,
+}
+
+/// Why settings cannot be served with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// They were changed or lost something on the way here.
+    #[error(transparent)]
+    Decode(#[from] v1alpha1::revision::SettingsError),
+    /// A rule about issuers is broken. The operator checks the same rules; whoever writes a
+    /// status by hand does not.
+    #[error("{0}")]
+    Issuers(String),
+    /// An issuer refers to certificates that are not there.
+    #[error("issuer {0} refers to a certificate authority that the settings do not hold")]
+    MissingAuthority(String),
+    /// An issuer's certificates cannot be used.
+    #[error("issuer {name}: {source}")]
+    Issuer {
+        /// The issuer's name.
+        name: String,
+        /// Why not.
+        source: FetchError,
+    },
+}
+
+impl Settings {
+    /// Takes over the issuers that stay as they are, with the keys that they have.
+    fn build(
+        wire: v1alpha1::Settings,
+        previous: Option<&Self>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SettingsError> {
+        check(&wire)?;
+        let authentication = wire.authentication;
+        let mut issuers = Vec::with_capacity(authentication.issuers.len());
+        for issuer in authentication.issuers {
+            let authority = match &issuer.certificate_authority {
+                None => None,
+                Some(name) => Some(
+                    authentication
+                        .certificate_authorities
+                        .get(name)
+                        .cloned()
+                        .ok_or_else(|| SettingsError::MissingAuthority(issuer.name.clone()))?,
+                ),
+            };
+            let known = previous.and_then(|previous| {
+                let mut known = previous.authenticator.issuers().iter();
+                known.find(|known| known.is_for(&issuer, authority.as_deref()))
+            });
+            issuers.push(if let Some(known) = known {
+                Arc::clone(known)
+            } else {
+                let name = issuer.name.clone();
+                let started = IssuerAuthenticator::start(issuer, authority, Arc::clone(metrics));
+                Arc::new(started.map_err(|source| SettingsError::Issuer { name, source })?)
+            });
+        }
+        let reserved = ReservedNames {
+            prefixes: authentication.reserved_prefixes,
+            allowed_groups: authentication.allowed_reserved_groups,
+        };
+        Ok(Self {
+            revision: wire.revision,
+            authenticator: Authenticator::new(
+                issuers,
+                reserved,
+                wire.impersonation.extra.clone(),
+                Arc::clone(metrics),
+            ),
+            static_extra: wire.impersonation.extra,
+            client_requests: wire.impersonation.client_requests,
+            as_extra_keys: wire.impersonation.as_extra_keys,
+            min_tls_version: wire.serving.min_tls_version,
+            drain: wire.drain,
+        })
+    }
+
+    pub(crate) fn issuer_reports(&self) -> Vec<IssuerReport> {
+        self.authenticator
+            .issuers()
+            .iter()
+            .map(|issuer| issuer.report())
+            .collect()
+    }
+
+    /// Every issuer has been tried once: before that, tokens that are good would be refused.
+    async fn issuers_tried(&self) {
+        for issuer in self.authenticator.issuers() {
+            issuer.first_attempt().await;
+        }
+    }
+}
+
+/// Reserved prefixes are the operator's business: here the guard over the final names decides.
+fn check(wire: &v1alpha1::Settings) -> Result<(), SettingsError> {
+    let broken: Vec<_> = issuer_rules::check_issuers(&wire.authentication.issuers)
+        .into_iter()
+        .map(|error| format!("{}: {}", error.path, error.message))
+        .collect();
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(SettingsError::Issuers(broken.join("; ")))
+    }
+}
