@@ -91,6 +91,13 @@ impl Call {
         self
     }
 
+    /// Another target.
+    #[must_use]
+    pub fn target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
     /// Adds a bearer token.
     #[must_use]
     pub fn bearer(self, token: &str) -> Self {

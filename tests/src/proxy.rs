@@ -40,6 +40,7 @@ pub struct Setup {
     kubeconfig: Value,
     authentication: Authentication,
     flags: Vec<String>,
+    replaced: Vec<(String, String)>,
     env: Vec<(String, String)>,
     ready_path: &'static str,
     own_token_file: bool,
@@ -59,6 +60,7 @@ impl Setup {
             kubeconfig: json!({"token": OWN_TOKEN}),
             authentication: Authentication::File(authentication_config(issuer).to_string()),
             flags: Vec::new(),
+            replaced: Vec::new(),
             env: Vec::new(),
             ready_path: "/ready",
             own_token_file: false,
@@ -71,6 +73,13 @@ impl Setup {
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
+        self
+    }
+
+    /// Gives another value to a flag that is always set, such as `--secure-port`.
+    #[must_use]
+    pub fn replacing(mut self, flag: &str, value: &str) -> Self {
+        self.replaced.push((format!("{flag}="), value.to_owned()));
         self
     }
 
@@ -171,6 +180,11 @@ impl Setup {
             format!("--tls-cert-file={}", path("tls.crt").display()),
             format!("--tls-private-key-file={}", path("tls.key").display()),
         ];
+        for (flag, value) in &self.replaced {
+            for arg in args.iter_mut().filter(|arg| arg.starts_with(flag)) {
+                *arg = format!("{flag}{value}");
+            }
+        }
         match &self.authentication {
             Authentication::File(text) => {
                 std::fs::write(path("authentication.yaml"), text)?;

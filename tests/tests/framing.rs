@@ -1,0 +1,167 @@
+//! Requests that two readers could read differently: nothing may be smuggled to the API server.
+
+use std::time::Duration;
+
+use oidcproxy_tests::{
+    bed::Bed,
+    client::{Call, Protocol},
+};
+
+const PODS: &str = "/api/v1/pods";
+
+/// What a smuggled request would look like; its own credential would be the proxy's.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn ambiguous_lengths_smuggle_nothing() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &["dev"]);
+    let start = format!("POST {PODS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    let cases = [
+        format!("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: 0\r\nContent-Length: 40\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: 0, 40\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: +0\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: -1\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: 0x0\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: identity\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding:\u{b}chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+        format!("X: y\nContent-Length: 0\n\n{SMUGGLED}"),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n0;{}\r\n\r\n{SMUGGLED}",
+            "a".repeat(40_000)
+        ),
+        format!("Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF1\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n+0\r\n\r\n{SMUGGLED}"),
+        format!("Content-Length: 10\r\n\r\n0123456789{SMUGGLED}"),
+    ];
+    for case in cases {
+        let before = bed.api.forwarded().len();
+        let mut raw = bed.client.raw().await.unwrap();
+        // The proxy may close before everything is written.
+        let _ = raw.write(format!("{start}{case}")).await;
+        raw.within(Duration::from_millis(300)).await;
+        let seen = &bed.api.forwarded()[before..];
+        assert!(seen.len() <= 1, "{case:?}: {seen:#?}");
+        for request in seen {
+            assert_eq!(request.target, PODS, "{case:?}");
+            assert_eq!(request.user().as_deref(), Some("alice"), "{case:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn malformed_heads_are_not_forwarded() {
+    let bed = Bed::start().await;
+    let bearer = format!("Authorization: Bearer {}", bed.token("alice", &["dev"]));
+    for head in [
+        format!("GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\nX-Re\0mote: a\r\n\r\n"),
+        format!("GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\nX: a\0b\r\n\r\n"),
+        format!("GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\nImpersonate-User : root\r\n\r\n"),
+        format!("GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n: a\r\n\r\n"),
+        format!("GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\nno colon\r\n\r\n"),
+        format!("GET {PODS} HTTP/9.9\r\nHost: x\r\n{bearer}\r\n\r\n"),
+        format!("GET {PODS}\r\nHost: x\r\n{bearer}\r\n\r\n"),
+        format!("GET  {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n"),
+        format!("GET /a b HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n"),
+        format!(
+            "GET {PODS} HTTP/1.1\r\nHost: x\r\n{bearer}\r\nX: a\r\n\tImpersonate-User: root\r\n\r\n"
+        ),
+    ] {
+        let mut raw = bed.client.raw().await.unwrap();
+        let _ = raw.write(&head).await;
+        let answer = raw.within(Duration::from_millis(300)).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(!text.starts_with("HTTP/1.1 200"), "{head:?}: {text}");
+    }
+    bed.api.assert_untouched();
+}
+
+#[tokio::test]
+async fn two_host_headers_never_choose_the_server() {
+    let bed = Bed::start().await;
+    let bearer = format!("Authorization: Bearer {}", bed.token("alice", &["dev"]));
+    let mut raw = bed.client.raw().await.unwrap();
+    let lines = [&*bearer, "Host: evil.example"];
+    raw.request(&format!("GET {PODS}"), &lines).await.unwrap();
+    let reply = raw.reply().await.unwrap();
+    if reply.status == 200 {
+        assert_eq!(
+            bed.api.only().value("host"),
+            Some(bed.api.address().to_string())
+        );
+    } else {
+        reply.assert_status(400);
+        bed.api.assert_untouched();
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_each_authenticated() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &["dev"]);
+    let good = format!("GET {PODS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut raw = bed.client.raw().await.unwrap();
+    raw.write(format!("{good}{SMUGGLED}")).await.unwrap();
+    raw.reply().await.unwrap().assert_status(200);
+    raw.reply().await.unwrap().assert_refusal(401);
+    assert_eq!(bed.api.only().target, PODS);
+}
+
+#[tokio::test]
+async fn bodies_arrive_whole_by_either_framing() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &["dev"]);
+    let body: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    for protocol in Protocol::BOTH {
+        let call = Call::new(http::Method::PUT, PODS)
+            .bearer(&token)
+            .body(body.clone());
+        bed.send(protocol, call).await.assert_status(200);
+    }
+    let mut raw = bed.client.raw().await.unwrap();
+    let head = format!(
+        "POST {PODS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    );
+    raw.write(head).await.unwrap();
+    for piece in body.chunks(70_000) {
+        raw.write(format!("{:x}\r\n", piece.len())).await.unwrap();
+        raw.write(piece).await.unwrap();
+        raw.write("\r\n").await.unwrap();
+    }
+    raw.write("0\r\n\r\n").await.unwrap();
+    raw.reply().await.unwrap().assert_status(200);
+    let seen = bed.api.forwarded();
+    assert_eq!(seen.len(), 3);
+    for request in seen {
+        assert!(request.body == body, "{} bytes arrived", request.body.len());
+    }
+}
+
+#[tokio::test]
+async fn headers_beyond_the_limit_are_refused() {
+    let bed = Bed::start().await;
+    let bearer = format!("Authorization: Bearer {}", bed.token("alice", &["dev"]));
+    let huge = format!("X: {}", "x".repeat(2 << 20));
+    let many: Vec<String> = (0..20_000).map(|n| format!("X-{n}: y")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for lines in [vec![&*bearer, &*huge], [vec![&*bearer], many].concat()] {
+        let mut raw = bed.client.raw().await.unwrap();
+        let sent = raw.request(&format!("GET {PODS}"), &lines).await;
+        // It may close while the head is still being written.
+        if sent.is_ok()
+            && let Ok(reply) = raw.reply().await
+        {
+            assert!(matches!(reply.status, 400 | 431), "{reply:?}");
+        }
+    }
+    bed.api.assert_untouched();
+    bed.get_with(Protocol::H1, &bed.token("alice", &[]))
+        .await
+        .assert_status(200);
+}
