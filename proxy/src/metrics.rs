@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 /// All metrics of the proxy.
@@ -66,116 +66,38 @@ const DURATION_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("oidc_proxy");
-        let requests = Family::default();
-        registry.register(
-            "requests",
-            "Requests, by verb and status code",
-            requests.clone(),
-        );
-        let duration = Family::new_with_constructor(
-            (|| Histogram::new(DURATION_BUCKETS)) as fn() -> Histogram,
-        );
-        registry.register(
-            "request_duration_seconds",
-            "Time until the answer's headers, by verb",
-            duration.clone(),
-        );
-        let in_flight = Gauge::default();
-        registry.register(
-            "inflight_requests",
-            "Requests without an answer so far",
-            in_flight.clone(),
-        );
-        let connections = Gauge::default();
-        registry.register(
-            "connections",
-            "Open client connections",
-            connections.clone(),
-        );
-        let streams_active = Family::default();
-        registry.register(
-            "streams_active",
-            "Upgraded connections that are open",
-            streams_active.clone(),
-        );
-        let streams = Family::default();
-        registry.register(
-            "streams",
-            "Upgraded connections that were opened",
-            streams.clone(),
-        );
-        let refusals = Family::default();
-        registry.register(
-            "refusals",
-            "Requests that were not forwarded, by reason",
-            refusals.clone(),
-        );
-        let token_cache = Family::default();
-        registry.register(
-            "token_cache",
-            "Look-ups of verified tokens",
-            token_cache.clone(),
-        );
-        let key_fetches = Family::default();
-        registry.register(
-            "jwks_fetch",
-            "Fetches of an issuer's keys",
-            key_fetches.clone(),
-        );
-        let reviews = Family::default();
-        registry.register(
-            "sar",
-            "SubjectAccessReviews that were asked",
-            reviews.clone(),
-        );
-        let upstream_errors = Family::default();
-        registry.register(
-            "upstream_errors",
-            "Faults of kube-apiserver",
-            upstream_errors.clone(),
-        );
-        let settings_errors = Counter::default();
-        registry.register(
-            "settings_errors",
-            "Published settings that were not taken",
-            settings_errors.clone(),
-        );
-        let certificate_not_after = Gauge::default();
-        registry.register(
-            "tls_cert_not_after_timestamp_seconds",
-            "End of the serving certificate",
-            certificate_not_after.clone(),
-        );
-        let log_dropped = Counter::default();
-        registry.register(
-            "log_dropped",
-            "Access lines that were not written",
-            log_dropped.clone(),
-        );
-        let ready = Gauge::default();
-        registry.register("ready", "1 while new requests are welcome", ready.clone());
-        registry.register(
-            "build",
-            "The version",
-            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version", build);
+        let mut r = Registration(&mut registry);
+        let durations: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
+        let metrics = Self {
+            requests: r.add("requests", "Requests, by verb and status code"),
+            duration: r.add_existing(
+                "request_duration_seconds",
+                "Time until the answer's headers, by verb",
+                Family::new_with_constructor(durations),
+            ),
+            in_flight: r.add("inflight_requests", "Requests without an answer so far"),
+            connections: r.add("connections", "Open client connections"),
+            streams_active: r.add("streams_active", "Upgraded connections that are open"),
+            streams: r.add("streams", "Upgraded connections that were opened"),
+            refusals: r.add("refusals", "Requests that were not forwarded, by reason"),
+            token_cache: r.add("token_cache", "Look-ups of verified tokens"),
+            key_fetches: r.add("jwks_fetch", "Fetches of an issuer's keys"),
+            reviews: r.add("sar", "SubjectAccessReviews that were asked"),
+            upstream_errors: r.add("upstream_errors", "Faults of kube-apiserver"),
+            settings_errors: r.add("settings_errors", "Published settings that were not taken"),
+            certificate_not_after: r.add(
+                "tls_cert_not_after_timestamp_seconds",
+                "End of the serving certificate",
+            ),
+            log_dropped: r.add("log_dropped", "Access lines that were not written"),
+            ready: r.add("ready", "1 while new requests are welcome"),
+            registry: Registry::default(),
+        };
         Arc::new(Self {
             registry,
-            requests,
-            duration,
-            in_flight,
-            connections,
-            streams_active,
-            streams,
-            refusals,
-            token_cache,
-            key_fetches,
-            reviews,
-            upstream_errors,
-            settings_errors,
-            certificate_not_after,
-            log_dropped,
-            ready,
+            ..metrics
         })
     }
 
@@ -253,6 +175,19 @@ impl Metrics {
 
     pub(crate) fn ready(&self, ready: bool) {
         self.ready.set(if ready { 1.0 } else { 0.0 });
+    }
+}
+
+struct Registration<'a>(&'a mut Registry);
+
+impl Registration<'_> {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.add_existing(name, help, M::default())
+    }
+
+    fn add_existing<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
     }
 }
 

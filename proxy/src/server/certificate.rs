@@ -100,7 +100,7 @@ impl ServingCertificate {
                                 );
                             }
                             Err(error) => {
-                                tracing::warn!(%error, "the last certificate stays in use")
+                                tracing::warn!(%error, "the last certificate stays in use");
                             }
                         }
                     }
@@ -112,7 +112,7 @@ impl ServingCertificate {
         Ok(serving)
     }
 
-    /// The serial number, in lower-case hexadecimal without leading zeros.
+    /// The serial number, in lower-case hexadecimal.
     pub(crate) fn serial(&self) -> Option<String> {
         self.serial.load().as_deref().cloned()
     }
@@ -125,9 +125,10 @@ impl ServingCertificate {
             .and_then(|leaf| X509Certificate::from_der(leaf).ok());
         if let Some((_, leaf)) = parsed {
             metrics.certificate(leaf.validity().not_after.timestamp());
-            let serial = hex::encode(leaf.raw_serial());
-            self.serial
-                .store(Some(Arc::new(serial.trim_start_matches('0').to_owned())));
+            let digits = leaf.raw_serial();
+            // DER puts a zero byte before a number that would read as negative.
+            let digits = digits.strip_prefix(&[0]).unwrap_or(digits);
+            self.serial.store(Some(Arc::new(hex::encode(digits))));
         }
     }
 }
