@@ -30,6 +30,14 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
 
 fn tighten(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    // kube-apiserver knows OpenAPI's formats only, and warns of Rust's unsigned ones.
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| format.starts_with("uint"))
+    {
+        schema.format = None;
+    }
     match schema.type_.as_deref() {
         Some("string") if schema.enum_.is_none() => {
             schema.max_length.get_or_insert(MAX_LENGTH);
