@@ -39,7 +39,7 @@ pub enum Answer {
     /// A chunked 200 whose chunks the test sends.
     Watch(Events),
     /// Another answer, later.
-    Later(Duration, Box<Answer>),
+    Later(Duration, Box<Self>),
     /// 200 with `Content-Length: 1000`, ten bytes, then the connection is cut.
     CutMidBody,
     /// Nothing until the peer goes away.
@@ -156,7 +156,7 @@ impl FakeApiServer {
         answers.push((Box::new(matches), answer));
     }
 
-    /// The scripted SubjectAccessReviews and TokenReviews.
+    /// The scripted reviews.
     pub fn reviews(&self) -> &Reviews {
         &self.shared.reviews
     }

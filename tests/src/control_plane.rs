@@ -34,7 +34,7 @@ pub struct ControlPlane {
     url: String,
     ca_pem: String,
     admin: Leaf,
-    _processes: [Process; 2],
+    processes: [Process; 2],
 }
 
 impl ControlPlane {
@@ -64,18 +64,17 @@ impl ControlPlane {
         write("serving.crt", &serving.cert_pem)?;
         write("serving.key", &serving.key_pem)?;
         write("client-ca.crt", &client_ca.pem())?;
-        // Any P-256 key will do for signing service account tokens.
-        write(
-            "service-accounts.key",
-            &client_ca.client("unused", &[])?.key_pem,
-        )?;
+        // A certificate counts as the public half of the key that signs service account tokens.
+        let accounts = client_ca.client("service-accounts", &[])?;
+        write("service-accounts.crt", &accounts.cert_pem)?;
+        write("service-accounts.key", &accounts.key_pem)?;
         let apiserver = start_detached(apiserver, apiserver_args(&dir, etcd_port, port))?;
 
         let mut this = Self {
             url: format!("https://127.0.0.1:{port}"),
             ca_pem: serving_ca.pem(),
             admin: client_ca.client("admin", &["system:masters"])?,
-            _processes: [etcd, apiserver],
+            processes: [etcd, apiserver],
         };
         this.wait_ready().await?;
         Ok(this)
@@ -85,7 +84,7 @@ impl ControlPlane {
         let deadline = Instant::now() + Duration::from_secs(90);
         let client = self.admin().await?;
         loop {
-            for process in &mut self._processes {
+            for process in &mut self.processes {
                 if let Some(status) = process.exited()? {
                     bail!(
                         "the control plane ended with {status}\n{}",
@@ -196,7 +195,7 @@ fn apiserver_args(dir: &Path, etcd_port: u16, port: u16) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!(
             "--service-account-key-file={}",
-            path("service-accounts.key")
+            path("service-accounts.crt")
         ),
         format!(
             "--service-account-signing-key-file={}",

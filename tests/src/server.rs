@@ -44,13 +44,11 @@ pub async fn serve<H, F>(
         let socket = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, _)) = socket else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
         };
         let (tls, handler, stop) = (tls.clone(), handler.clone(), stop.clone());
         connections.spawn(async move {

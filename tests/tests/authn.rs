@@ -1,5 +1,13 @@
 //! Which tokens are accepted. What is refused is 401, says nothing, and never reaches the API server.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use futures::future::join_all;
 use oidcproxy_tests::{
     bed::Bed,
@@ -31,64 +39,16 @@ async fn a_valid_token_is_forwarded_as_its_user() {
     }
 }
 
-#[tokio::test]
-async fn no_credential_is_401_on_every_path() {
-    let bed = Bed::start().await;
-    let paths = [
-        "/",
-        PODS,
-        "/version",
-        "/healthz",
-        "/metrics",
-        "/ready",
-        "/state",
-        "/openid/v2",
-        "/openid/v1/jwks",
-        "/livez/ping",
-        "/readyz/",
-        "/readyz/../api",
-        "/readyz%2f",
-        "//readyz",
-        "/.well-known/openid-configuration",
-    ];
-    for protocol in Protocol::BOTH {
-        for path in paths {
-            let reply = bed.send(protocol, Call::get(path)).await;
-            reply.assert_refusal(401);
-            assert_eq!(
-                reply.header("content-type"),
-                Some("application/json"),
-                "{path}"
-            );
-        }
-    }
-    bed.api.assert_untouched();
+type Case = (&'static str, String);
+
+fn good(issuer: &FakeIssuer) -> TokenBuilder {
+    issuer.claims("alice").groups(&["dev"])
 }
 
-#[tokio::test]
-async fn health_of_the_serving_port_is_answered_locally() {
-    let bed = Bed::start().await;
-    for protocol in Protocol::BOTH {
-        for path in ["/livez", "/readyz"] {
-            bed.send(protocol, Call::get(path)).await.assert_status(200);
-        }
-    }
-    // Health requests of its own are not forwarded ones: look at everything.
-    let own = bed.api.requests();
-    assert!(
-        own.iter()
-            .all(|request| request.names("impersonate-").is_empty())
-    );
-}
-
-/// Tokens that must not be accepted, with a name for the message.
-fn bad_tokens(issuer: &FakeIssuer) -> Vec<(&'static str, String)> {
-    let good = || issuer.claims("alice").groups(&["dev"]);
+/// Tokens that are none.
+fn malformed(issuer: &FakeIssuer) -> Vec<Case> {
+    let good = || good(issuer);
     let sign = |token: TokenBuilder| issuer.sign(&token);
-    let claim = |name: &str, value: Value| issuer.sign(&good().claim(name, value));
-    let key = issuer.key();
-    let kid = key.kid.clone();
-    let stranger = SigningKey::generate(Alg::ES256, &kid).unwrap();
     let valid = sign(good());
     let parts: Vec<&str> = valid.split('.').collect();
     let forged =
@@ -98,7 +58,6 @@ fn bad_tokens(issuer: &FakeIssuer) -> Vec<(&'static str, String)> {
         issuer.url(),
         now() + 600
     );
-    let rsa = issuer.publish_rsa();
     vec![
         ("opaque", "opaque".to_owned()),
         ("three words", "a.b.c".to_owned()),
@@ -119,6 +78,15 @@ fn bad_tokens(issuer: &FakeIssuer) -> Vec<(&'static str, String)> {
             "not UTF-8",
             sign(good().raw_payload(b"{\"iss\":\"\xff\"}".to_vec())),
         ),
+    ]
+}
+
+/// Well signed, but not for this proxy, not now, or not of anybody.
+fn wrong_claims(issuer: &FakeIssuer) -> Vec<Case> {
+    let good = || good(issuer);
+    let sign = |token: TokenBuilder| issuer.sign(&token);
+    let claim = |name: &str, value: Value| issuer.sign(&good().claim(name, value));
+    vec![
         ("expired", sign(good().expires_in(-1))),
         ("no exp", sign(good().without("exp"))),
         ("exp null", claim("exp", Value::Null)),
@@ -152,6 +120,18 @@ fn bad_tokens(issuer: &FakeIssuer) -> Vec<(&'static str, String)> {
         ("groups a number", claim("groups", json!(7))),
         ("groups an object", claim("groups", json!({"dev": true}))),
         ("groups with a number", claim("groups", json!(["dev", 7]))),
+        ("too long", claim("padding", json!("x".repeat(200_000)))),
+    ]
+}
+
+/// Not signed as the issuer signs.
+fn wrong_signatures(issuer: &FakeIssuer) -> Vec<Case> {
+    let good = || good(issuer);
+    let key = issuer.key();
+    let kid = key.kid.clone();
+    let rsa = issuer.publish_rsa();
+    let stranger = SigningKey::generate(Alg::ES256, &kid).unwrap();
+    vec![
         ("alg none", good().unsigned()),
         ("alg NoNe", good().header("alg", "NoNe").unsigned()),
         ("alg missing", good().without_header("alg").sign(&key)),
@@ -207,14 +187,14 @@ fn bad_tokens(issuer: &FakeIssuer) -> Vec<(&'static str, String)> {
             "kid with path",
             good().header("kid", "../../es-1").sign(&key),
         ),
-        ("too long", claim("padding", json!("x".repeat(200_000)))),
     ]
 }
 
 #[tokio::test]
 async fn bad_tokens_are_refused_over_both_protocols() {
     let bed = Bed::start().await;
-    let tokens = bad_tokens(&bed.issuer);
+    let tokens = [malformed, wrong_claims, wrong_signatures].map(|cases| cases(&bed.issuer));
+    let tokens = tokens.concat();
     let cases: Vec<_> = tokens
         .iter()
         .flat_map(|case| Protocol::BOTH.map(|protocol| (protocol, case)))
@@ -274,7 +254,12 @@ async fn tokens_may_leave_out_what_is_not_needed() {
         ),
         (
             "exp with fraction",
-            good().claim("exp", json!(600.5 + now() as f64)).sign(&key),
+            good()
+                .claim(
+                    "exp",
+                    serde_json::from_str::<Value>(&format!("{}.5", now() + 600)).unwrap(),
+                )
+                .sign(&key),
         ),
         (
             "nbf within the leeway",
@@ -298,63 +283,6 @@ async fn tokens_may_leave_out_what_is_not_needed() {
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
         assert_eq!(reply.json()["user"], "alice", "{name}");
     }
-}
-
-#[tokio::test]
-async fn the_authorization_header_has_one_reading() {
-    let bed = Bed::start().await;
-    let token = bed.token("alice", &[]);
-    let other = bed.token("bob", &[]);
-    for protocol in Protocol::BOTH {
-        for scheme in ["Bearer", "bearer", "BEARER"] {
-            let call = Call::get(PODS).header("authorization", format!("{scheme} {token}"));
-            let reply = bed.send(protocol, call).await;
-            assert_eq!(reply.json()["user"], "alice", "{scheme}");
-        }
-        let accepted = bed.api.forwarded().len();
-        let (alice, bob) = (format!("Bearer {token}"), format!("Bearer {other}"));
-        let basic = "Basic YWxpY2U6YWxpY2U=";
-        let refused: &[&[&str]] = &[
-            &["Bearer"],
-            &["Bearer "],
-            &[&format!("Bearer  {token}")],
-            &[&format!("Bearer\t{token}")],
-            &[&format!("Token {token}")],
-            &[basic],
-            &[&token],
-            &[&format!("{alice}, {bob}")],
-            &[&alice, &bob],
-            &[&alice, &alice],
-            &[&alice, basic],
-            &[basic, &alice],
-        ];
-        for lines in refused {
-            let call = lines.iter().fold(Call::get(PODS), |call, line| {
-                call.header("authorization", line)
-            });
-            let reply = bed.send(protocol, call).await;
-            assert!(
-                matches!(reply.status, 400 | 401),
-                "{protocol:?} {lines:?}: {reply:?}"
-            );
-            reply.assert_refusal(reply.status);
-        }
-        assert_eq!(
-            bed.api.forwarded().len(),
-            accepted,
-            "nothing refused is forwarded"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_token_in_the_query_is_no_credential() {
-    let bed = Bed::start().await;
-    let target = format!("{PODS}?access_token={}", bed.token("alice", &[]));
-    bed.send(Protocol::H1, Call::get(&target))
-        .await
-        .assert_refusal(401);
-    bed.api.assert_untouched();
 }
 
 #[tokio::test]

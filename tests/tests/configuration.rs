@@ -1,5 +1,13 @@
 //! Mappings and rules of the AuthenticationConfiguration, and the `--oidc-*` flags with their upstream meaning.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use oidcproxy_tests::{
     bed::Bed,
     client::Protocol,

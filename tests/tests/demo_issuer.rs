@@ -1,5 +1,13 @@
 //! The issuer of the demo, as a process.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::{path::Path, time::Duration};
 
 use oidcproxy_tests::{
@@ -15,7 +23,7 @@ struct Demo {
     process: Process,
     client: Client,
     port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn spawn(dir: &Path, port: u16, more: &[&str]) -> Process {
@@ -51,7 +59,7 @@ async fn start() -> Demo {
         process,
         client: Client::new(port, ca.pem()),
         port,
-        _dir: dir,
+        dir,
     }
 }
 
@@ -140,7 +148,7 @@ async fn everything_else_is_refused() {
 #[tokio::test]
 async fn sigterm_ends_it_and_errors_are_one_line() {
     let mut demo = start().await;
-    let mut second = spawn(demo._dir.path(), demo.port, &[]);
+    let mut second = spawn(demo.dir.path(), demo.port, &[]);
     let status = second.wait(Duration::from_secs(10)).await.unwrap();
     assert_eq!(status.code(), Some(1));
     let lines = second.stderr.all();

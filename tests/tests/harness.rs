@@ -1,5 +1,13 @@
 //! The fakes and clients themselves: what a suite relies on must hold without the proxy.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::time::Duration;
 
 use oidcproxy_tests::{

@@ -1,5 +1,13 @@
 //! What arrives upstream: the identity always, the client's own credentials and hop-by-hop headers never.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use oidcproxy_tests::{
     api_server::{Answer, Recorded},
     bed::Bed,

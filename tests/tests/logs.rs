@@ -1,5 +1,13 @@
 //! Access lines in the Classic format: exact, one for each request, and not to be forged.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::time::Duration;
 
 use oidcproxy_tests::{

@@ -1,5 +1,13 @@
 //! In front of a real kube-apiserver, with an account that may impersonate and review, nothing else.
 
+// A step that fails ends the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -166,6 +174,28 @@ impl Bed {
             .fold(call, |call, (name, value)| call.header(name, value));
         self.send(Protocol::H1, call).await
     }
+}
+
+#[tokio::test]
+async fn the_control_plane_itself_answers() {
+    let plane = ControlPlane::shared().await;
+    let token = prepare().await.unwrap_or_else(|error| panic!("{error:#}"));
+    let port = plane.url().rsplit(':').next().unwrap().parse().unwrap();
+    let direct = Client::new(port, plane.ca_pem().to_owned());
+    let call = Call::get(CONFIG_MAPS).bearer(&token);
+    direct
+        .send(Protocol::H2, call)
+        .await
+        .unwrap()
+        .assert_status(403);
+    let call = Call::get(CONFIG_MAPS)
+        .bearer(&token)
+        .header("impersonate-user", "bob");
+    direct
+        .send(Protocol::H2, call)
+        .await
+        .unwrap()
+        .assert_status(200);
 }
 
 #[tokio::test]

@@ -31,13 +31,11 @@ pub(super) async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<
     loop {
         let socket = tokio::select! {
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, _)) = socket else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
         };
         id += 1;
         let (tls, shared) = (tls.clone(), shared.clone());

@@ -122,15 +122,12 @@ fn percent_decode(text: &str) -> String {
             .get(..2)
             .filter(|_| *first == b'%')
             .and_then(|hex| hex::decode(hex).ok());
-        match escape {
-            Some(decoded) => {
-                bytes.extend(decoded);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
+        if let Some(decoded) = escape {
+            bytes.extend(decoded);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

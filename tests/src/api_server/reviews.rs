@@ -1,4 +1,4 @@
-//! Scripted SubjectAccessReviews and TokenReviews.
+//! Scripted answers to `SubjectAccessReview` and `TokenReview`.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Recorded};
 
-/// How SubjectAccessReviews are answered.
+/// How each `SubjectAccessReview` is answered.
 #[derive(Clone, Debug, Default)]
 pub enum ReviewMode {
     /// By the rights that were given.
@@ -61,7 +61,7 @@ impl Reviews {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The `status` of TokenReviews from now on; unauthenticated before.
+    /// The `status` of each `TokenReview` from now on; unauthenticated before.
     pub fn set_token_status(&self, status: Value) {
         *self.token_status.lock().unwrap() = Some(status);
     }
