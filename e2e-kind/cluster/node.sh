@@ -36,6 +36,7 @@ node_up() {
   # A node that only lost some of its processes keeps its objects; one that is gone or broken is made anew.
   if SANDBOX=$(sandbox_pid) && [[ $(sandbox_owner "$SANDBOX") == "$STATE_DIR" && -f $ENV_FILE ]]; then
     say "the node lost a part; starting it again"
+    # Not in the condition's place would set -e end all of it; its steps end themselves where it matters.
     (node_start) && return
     say "that was not enough"
   fi
@@ -46,7 +47,7 @@ node_up() {
 node_install() {
   mkdir -p "$BIN_DIR" "$CACHE_DIR/logs"
   need_packages runc:runc iptables:iptables ipset:ipset conntrack:conntrack ip:iproute2 nsenter:util-linux \
-    openssl:openssl cc:gcc python3:python3 curl:curl
+    openssl:openssl cc:build-essential python3:python3 curl:curl
   "$CLUSTER_DIR/clients.sh" &
   local clients=$!
   "$CLUSTER_DIR/build.sh" all

@@ -1,12 +1,19 @@
 # shellcheck shell=bash
 # The small issuer of our own (tests/src/bin/test-issuer.rs). A user's password is the name.
 
+# Another cargo profile saves a build where its dependencies are compiled already (TEST_ISSUER_PROFILE=dev).
+TEST_ISSUER_PROFILE=${TEST_ISSUER_PROFILE:-release}
+
 test_prepare() {
   long_step "building test-issuer" "$CACHE_DIR/logs/build-test-issuer.log" \
-    cargo build --manifest-path "$REPO_DIR/Cargo.toml" --release -p oidcproxy-tests --bin test-issuer
+    cargo build --manifest-path "$REPO_DIR/Cargo.toml" --profile "$TEST_ISSUER_PROFILE" -p oidcproxy-tests --bin test-issuer
 }
 
-test_program() { echo "${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/test-issuer"; }
+test_program() {
+  local folder=$TEST_ISSUER_PROFILE
+  [[ $folder != dev ]] || folder=debug
+  echo "${CARGO_TARGET_DIR:-$REPO_DIR/target}/$folder/test-issuer"
+}
 
 test_version() { cat "$(test_program)" "$ISSUER_DIR/tls.crt" | sha256sum; }
 
