@@ -5,12 +5,51 @@ SHELL := bash
 
 include e2e-kind/cluster.mk
 
-.PHONY: help generate
+CARGO ?= cargo
+export CARGO_INCREMENTAL ?= 0
+
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-control-plane test-cluster test-chart test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
+demo: ## From nothing to kubectl through the proxy: cluster, issuer, images, chart, an OidcProxy, two users
+	@e2e-kind/demo/demo.sh up
+
+demo-down: ## Ends what make demo has left running
+	@e2e-kind/demo/demo.sh down
+	@$(MAKE) --no-print-directory cluster-down
+
 generate: ## Rewrites the generated files: the CustomResourceDefinition and the chart's copy of it
-	cargo run --quiet -p oidcproxy-crds --bin crdgen > crds/oidcproxies.yaml.new
+	$(CARGO) run --quiet -p oidcproxy-crds --bin crdgen > crds/oidcproxies.yaml.new
 	mv crds/oidcproxies.yaml.new crds/oidcproxies.yaml
-	mkdir -p charts/oidc-proxy-operator/files
 	cp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
+
+test: ## Everything that CI runs
+	@e2e-kind/ci/stages.sh lint test-unit test-blackbox test-control-plane test-chart test-cluster
+
+lint: ## Formatting, clippy, generated files, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- --deny warnings
+	cmp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
+	e2e-kind/ci/dependencies.sh
+
+test-unit: ## Pure tests, beside the code
+	$(CARGO) test --locked --quiet --lib -p oidcproxy-crds -p oidc-proxy -p oidc-proxy-operator
+
+test-blackbox: ## The proxy's binary over real sockets
+	$(CARGO) build --locked --quiet -p oidc-proxy
+	e2e-kind/ci/blackbox.sh
+
+test-control-plane: ## The proxy and the operator against a real kube-apiserver, without a node
+	$(CARGO) build --locked --quiet -p oidc-proxy -p oidc-proxy-operator
+	e2e-kind/ci/control-plane.sh
+
+test-chart: clients ## The chart: lint, templates, schema
+	. e2e-kind/cluster/settings.sh && charts/test.sh "$$CACHE_DIR/clients/36/helm" && charts/test.sh "$$CACHE_DIR/clients/28/helm"
+
+test-cluster: ## The end-to-end suite on the cluster, with Keycloak
+	$(MAKE) --no-print-directory cluster-check images
+	$(MAKE) --no-print-directory issuer ISSUER=keycloak
+	$(CARGO) test --locked -p oidcproxy-e2e -- --test-threads=2
+
+test-all: test demo ## Everything, and the demo

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The suites against a real kube-apiserver and etcd, which each test binary starts for itself.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+KUBEBUILDER_ASSETS=$(e2e-kind/cluster/control-plane.sh assets)
+export KUBEBUILDER_ASSETS
+suites=()
+for file in tests/tests/real_*.rs tests/tests/operator_*.rs; do
+  [[ -f $file ]] && suites+=(--test "$(basename "$file" .rs)")
+done
+cargo test --locked --quiet -p oidcproxy-tests "${suites[@]}"
