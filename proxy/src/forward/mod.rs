@@ -69,6 +69,11 @@ impl Upstream {
             }
             _ if switched => return Err(UpstreamError::Protocol),
             Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
+            // What is proxied further may say 401 of its own; kube-apiserver says it of us.
+            None if answer.status() == StatusCode::UNAUTHORIZED && !forwarding.is_long_running => {
+                tracing::error!("kube-apiserver does not accept our credential");
+                return Err(UpstreamError::Credential);
+            }
             _ => strip_response(answer.headers_mut()),
         }
         Ok(answer)

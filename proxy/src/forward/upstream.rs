@@ -75,6 +75,9 @@ pub(crate) enum UpstreamError {
     /// 3xx on an upgrade: following it would carry our credential elsewhere.
     #[error("the API server redirected a stream")]
     Redirect,
+    /// It does not know our token. Told as it is, a 401 would send the client to log in again.
+    #[error("the API server does not accept the proxy's own credential")]
+    Credential,
     /// The request cannot be written.
     #[error("the request cannot be forwarded")]
     Request,
@@ -86,7 +89,9 @@ impl UpstreamError {
         match self {
             Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Broken | Self::Protocol | Self::Redirect => StatusCode::BAD_GATEWAY,
+            Self::Broken | Self::Protocol | Self::Redirect | Self::Credential => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Request => StatusCode::BAD_REQUEST,
         }
     }
@@ -99,6 +104,7 @@ impl UpstreamError {
             Self::Broken => "broken",
             Self::Protocol => "protocol",
             Self::Redirect => "redirect",
+            Self::Credential => "credential",
             Self::Request => "request",
         }
     }
