@@ -92,6 +92,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
             access_log,
             streams: streams.clone(),
+            drain: drain.clone(),
             readiness,
             metrics: Arc::clone(&metrics),
         }),

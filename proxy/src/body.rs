@@ -1,7 +1,7 @@
 //! The body of an answer: kube-apiserver's, passed on frame by frame, or one of our own.
 
 use std::{
-    future::Future as _,
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,15 +10,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// The body of an answer; no box, so that nothing is allocated for it.
-#[derive(Debug)]
 pub(crate) enum ResponseBody {
     /// kube-apiserver's.
     Upstream(Incoming),
-    /// kube-apiserver's, for as long as the issuer of the request's token is accepted.
-    Watched(Incoming, Pin<Box<WaitForCancellationFutureOwned>>),
+    /// kube-apiserver's, until something says that it must end.
+    Until(Incoming, Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Our own.
     Own(Full<Bytes>),
 }
@@ -33,7 +31,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Upstream(body) => Pin::new(body).poll_frame(context),
-            Self::Watched(body, ended) => match ended.as_mut().poll(context) {
+            Self::Until(body, ended) => match ended.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(None),
                 Poll::Pending => Pin::new(body).poll_frame(context),
             },
@@ -45,14 +43,14 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Upstream(body) | Self::Watched(body, _) => body.is_end_stream(),
+            Self::Upstream(body) | Self::Until(body, _) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Upstream(body) | Self::Watched(body, _) => body.size_hint(),
+            Self::Upstream(body) | Self::Until(body, _) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }

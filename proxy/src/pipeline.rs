@@ -12,11 +12,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use k8s_openapi::jiff::Timestamp;
 use oidcproxy_crds::v1alpha1::impersonation::ClientRequests;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::{AccessLog, Decision, RequestSource, line},
     authn::{AuthenticationError, VerifiedToken},
     body::ResponseBody,
+    drain::Drain,
     forward::{Forwarding, Streams, Upstream},
     impersonate::{self, ClientRequest, ImpersonatedTarget, Reviewer},
     metrics::Metrics,
@@ -35,6 +37,7 @@ pub(crate) struct Pipeline {
     pub(crate) reviewer: Reviewer,
     pub(crate) access_log: AccessLog,
     pub(crate) streams: Streams,
+    pub(crate) drain: Drain,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -157,11 +160,34 @@ impl Pipeline {
             .await?;
         Ok(answer.map(|body| {
             if info.is_long_running {
-                ResponseBody::Watched(body, Box::pin(withdrawn.clone().cancelled_owned()))
+                ResponseBody::Until(body, Box::pin(self.end_of(info, withdrawn)))
             } else {
                 ResponseBody::Upstream(body)
             }
         }))
+    }
+
+    /// What ends an answer that may go on for long. A watch ends when we leave: its client starts
+    /// another one, elsewhere, and misses nothing. Logs cannot be taken up again, so they go on
+    /// until the deadline.
+    fn end_of(
+        &self,
+        info: &RequestInfo,
+        withdrawn: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let withdrawn = withdrawn.clone().cancelled_owned();
+        let leave = (info.verb == "watch").then(|| self.drain.closing.clone().cancelled_owned());
+        async move {
+            match leave {
+                None => withdrawn.await,
+                Some(leave) => {
+                    tokio::select! {
+                        () = withdrawn => {}
+                        () = leave => {}
+                    }
+                }
+            }
+        }
     }
 
     fn refuse(&self, refusal: &Refusal, is_http2: bool) -> Response<ResponseBody> {

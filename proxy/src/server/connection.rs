@@ -74,6 +74,9 @@ impl Server {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        if tune(&stream).is_err() {
+            return;
+        }
         let _counted = self.metrics.connection();
         let acceptor = TlsAcceptor::from(self.tls.current());
         let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
@@ -138,12 +141,16 @@ async fn next(
         .await
         .map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+/// It fails for a client that has gone already.
+fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok((stream, peer, place))
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 fn http1_builder() -> http1::Builder {
