@@ -1,0 +1,113 @@
+//! Wires the parts together.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin},
+    args::Args,
+    controller::{Context, cleanup, options::Options, watch},
+    events::Events,
+    lease::Elector,
+    metrics::Metrics,
+};
+
+/// Between sweeps for what was left behind.
+const SWEEP: Duration = Duration::from_hours(1);
+
+/// Runs until a signal, or until the lead is lost.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    // Fails only when another part has installed one already; then there is one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let config = Config::infer()
+        .await
+        .context("no configuration for the API server")?;
+    let parts = args.into_parts(&config.default_namespace)?;
+    let client = Client::try_from(config).context("no client for the API server")?;
+    let metrics = Metrics::default();
+    let admin = Admin {
+        metrics: metrics.clone(),
+        ready: Arc::default(),
+    };
+    let ready = Arc::clone(&admin.ready);
+    let listener = admin::bind(parts.metrics_port)
+        .await
+        .with_context(|| format!("cannot listen on port {}", parts.metrics_port))?;
+    tokio::spawn(admin.serve(listener));
+    let stop = stop_on_signal()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = ?parts.options.namespaces,
+        identity = parts.identity,
+        "started"
+    );
+
+    let namespace = &parts.options.operator_namespace;
+    let mut elector = Elector::new(
+        client.clone(),
+        namespace,
+        &parts.lease_name,
+        &parts.identity,
+    );
+    tokio::select! {
+        () = elector.acquire(|| ready.store(true, Ordering::Relaxed)) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    metrics.set_leader(true);
+    let events = Events::new(client.clone(), &parts.identity);
+    let led = lead(client, parts.options, events, metrics, stop);
+    tokio::select! {
+        // Whatever is under way is dropped at once: from here on another may lead.
+        () = elector.hold() => bail!("the lead is lost"),
+        () = led => {}
+    }
+    elector.release().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn lead(
+    client: Client,
+    options: Options,
+    events: Events,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    tracing::info!("leading");
+    let context = Arc::new(Context::new(client.clone(), options, events, metrics));
+    let sweeping = async {
+        loop {
+            if let Err(error) = cleanup::sweep(&client).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot sweep");
+            }
+            tokio::time::sleep(SWEEP).await;
+        }
+    };
+    tokio::select! {
+        () = watch::run(context, stop) => {}
+        () = sweeping => {}
+    }
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        told.cancel();
+    });
+    Ok(stop)
+}

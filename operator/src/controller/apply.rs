@@ -1,0 +1,298 @@
+//! Fourth step: the desired objects by server-side apply. What exists under our names without
+//! being ours is a conflict; what has not changed since the last time is not written again.
+//!
+//! What this needs, in every namespace that is honoured:
+//!
+//! | group | resources | verbs |
+//! |---|---|---|
+//! | | serviceaccounts, services, configmaps | get, list, watch, create, patch, delete |
+//! | | secrets | get, list, watch, create, update, delete |
+//! | apps | deployments | get, list, watch, create, patch, delete |
+//! | policy | poddisruptionbudgets | get, list, watch, create, patch, delete |
+//! | networking.k8s.io | networkpolicies | get, list, watch, create, patch, delete |
+//! | rbac.authorization.k8s.io | roles, rolebindings | get, list, watch, create, patch, delete |
+//! | discovery.k8s.io | endpointslices | get, list, watch |
+//!
+//! in the whole cluster `clusterroles` and `clusterrolebindings` (get, list, watch, create,
+//! patch, delete), `oidcproxies` (get, list, watch, patch) with `status` (get, update, patch),
+//! `events` of events.k8s.io (create, patch), and everything that a proxy is granted: the API
+//! server lets nobody grant what they do not hold.
+
+mod memory;
+
+use std::{fmt::Debug, marker::PhantomData};
+
+use k8s_openapi::api::{
+    core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::{ClusterResourceScope, NamespaceResourceScope},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::memory::Memory;
+use super::{
+    build::{Applied, Foundation, Prepared, Workload},
+    identity::{Identity, MANAGER},
+};
+
+/// Why an object is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It exists and is not ours.
+    #[error("{kind} {name} exists and belongs to somebody else")]
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// A request failed.
+    #[error("cannot {verb} {kind} {name}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// How it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl Error {
+    /// A failed request for this object.
+    pub fn request<K: Resource<DynamicType = ()>>(
+        verb: &'static str,
+        name: &str,
+        source: kube::Error,
+    ) -> Self {
+        Self::Request {
+            verb,
+            kind: K::kind(&()).into_owned(),
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    /// The kind of the object.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Foreign { kind, .. } | Self::Request { kind, .. } => kind,
+        }
+    }
+}
+
+/// What can be applied.
+pub trait Object:
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned> Object for K {}
+
+/// Applies the children of one `OidcProxy`.
+#[derive(Clone, Copy)]
+pub struct Applier<'a> {
+    /// To the API server.
+    pub client: &'a Client,
+    /// Whose children.
+    pub identity: &'a Identity,
+    /// What was applied before.
+    pub memory: &'a Memory,
+}
+
+/// The workload as applied, and which parts had been edited by somebody else.
+pub struct Outcome {
+    /// The objects.
+    pub workload: Workload<Applied>,
+    /// The kubeconfig or the trust bundle said something else than what was put there.
+    pub reverted: Vec<String>,
+}
+
+impl Applier<'_> {
+    /// Applies the foundation: first the account and its rights, then the way out and in.
+    pub async fn foundation(
+        &self,
+        prepared: Foundation<Prepared>,
+    ) -> Result<Foundation<Applied>, Error> {
+        // No `..`: an object that is never applied does not compile.
+        let Foundation {
+            service_account,
+            cluster_role,
+            cluster_role_binding,
+            role,
+            role_binding,
+            network_policy,
+            service,
+            stage: PhantomData,
+        } = prepared;
+        Ok(Foundation {
+            service_account: self.namespaced(service_account).await?,
+            cluster_role: self.cluster(cluster_role).await?,
+            cluster_role_binding: self.cluster(cluster_role_binding).await?,
+            role: self.namespaced(role).await?,
+            role_binding: self.namespaced(role_binding).await?,
+            network_policy: match network_policy {
+                Some(policy) => Some(self.namespaced(policy).await?),
+                None => self.remove::<NetworkPolicy>(&self.identity.name).await?,
+            },
+            service: self.namespaced(service).await?,
+            stage: PhantomData,
+        })
+    }
+
+    /// Applies the workload: the pods last, when all that they mount is there.
+    pub async fn workload(&self, prepared: Workload<Prepared>) -> Result<Outcome, Error> {
+        let Workload {
+            trust,
+            kubeconfig,
+            pod_disruption_budget,
+            deployment,
+            stage: PhantomData,
+        } = prepared;
+        let mut reverted = Vec::new();
+        for map in [&trust, &kubeconfig] {
+            if self.is_edited(map).await? {
+                reverted.push(map.name_any());
+            }
+        }
+        let workload = Workload {
+            trust: self.namespaced(trust).await?,
+            kubeconfig: self.namespaced(kubeconfig).await?,
+            pod_disruption_budget: match pod_disruption_budget {
+                Some(budget) => Some(self.namespaced(budget).await?),
+                None => {
+                    self.remove::<PodDisruptionBudget>(&self.identity.name)
+                        .await?
+                }
+            },
+            deployment: self.namespaced(deployment).await?,
+            stage: PhantomData,
+        };
+        Ok(Outcome { workload, reverted })
+    }
+
+    /// Removes a child of the namespace that the spec no longer asks for.
+    async fn remove<K>(&self, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        delete_own(&self.api::<K>(), self.identity, name).await?;
+        Ok(None)
+    }
+
+    fn api<K: Object + Resource<Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.identity.namespace)
+    }
+
+    async fn namespaced<K>(&self, object: K) -> Result<K, Error>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        self.apply(&self.api(), object).await
+    }
+
+    async fn cluster<K>(&self, object: K) -> Result<K, Error>
+    where
+        K: Object + Resource<Scope = ClusterResourceScope>,
+    {
+        self.apply(&Api::all(self.client.clone()), object).await
+    }
+
+    async fn apply<K: Object>(&self, api: &Api<K>, mut object: K) -> Result<K, Error> {
+        let name = object.name_any();
+        let current = get(api, &name).await?;
+        if let Some(current) = current {
+            if !self.identity.owns(current.meta()) {
+                return Err(foreign::<K>(&name));
+            }
+            if self.memory.is_current(&object, &current) {
+                return Ok(current);
+            }
+            // What was looked at is what is written, not a successor of the same name.
+            object.meta_mut().uid = current.uid();
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        let applied = api
+            .patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .map_err(|source| Error::request::<K>("apply", &name, source))?;
+        object.meta_mut().uid = None;
+        self.memory.remember(&object, &applied);
+        Ok(applied)
+    }
+
+    /// Whether somebody else has changed what we had put into this ConfigMap.
+    async fn is_edited(&self, desired: &ConfigMap) -> Result<bool, Error> {
+        let name = desired.name_any();
+        let api: Api<ConfigMap> = self.api();
+        let Some(current) = get(&api, &name).await? else {
+            return Ok(false);
+        };
+        Ok(self.identity.owns(&current.metadata) && is_edited(&current, desired))
+    }
+}
+
+/// The data differ, and we no longer own them: an edit takes the field's ownership along.
+fn is_edited(current: &ConfigMap, desired: &ConfigMap) -> bool {
+    let data = |map: &ConfigMap| map.data.clone().unwrap_or_default();
+    let (now, wanted) = (data(current), data(desired));
+    wanted.iter().any(|(key, value)| {
+        let field = format!("f:{key}");
+        let owned = current.managed_fields().iter().any(|entry| {
+            entry.manager.as_deref() == Some(MANAGER)
+                && entry
+                    .fields_v1
+                    .as_ref()
+                    .and_then(|fields| fields.0.get("f:data"))
+                    .is_some_and(|data| data.get(&field).is_some())
+        });
+        now.get(key) != Some(value) && !owned
+    })
+}
+
+/// Deletes this object if it is there and ours.
+pub async fn delete_own<K: Object>(
+    api: &Api<K>,
+    identity: &Identity,
+    name: &str,
+) -> Result<(), Error> {
+    let Some(current) = get(api, name).await? else {
+        return Ok(());
+    };
+    if !identity.owns(current.meta()) {
+        return Ok(());
+    }
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: current.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::request::<K>("delete", name, source)),
+    }
+}
+
+/// The object, if it is there.
+pub async fn get<K: Object>(api: &Api<K>, name: &str) -> Result<Option<K>, Error> {
+    api.get_opt(name)
+        .await
+        .map_err(|source| Error::request::<K>("get", name, source))
+}
+
+/// An object of this name is not ours.
+pub fn foreign<K: Resource<DynamicType = ()>>(name: &str) -> Error {
+    Error::Foreign {
+        kind: K::kind(&()).into_owned(),
+        name: name.to_owned(),
+    }
+}

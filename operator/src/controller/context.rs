@@ -1,0 +1,97 @@
+//! What all passes share.
+
+use kube::{Client, runtime::controller::Action};
+use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
+
+use super::{
+    Error,
+    apply::Memory,
+    identity::Identity,
+    observe::probe::Probe,
+    options::Options,
+    pace::{Pace, STEADY},
+    refusal::Reason,
+    status::is_true,
+    transition::Transitions,
+};
+use crate::{events::Events, metrics::Metrics};
+
+/// What all passes share.
+pub struct Context {
+    /// To the API server.
+    pub client: Client,
+    /// What the flags say.
+    pub options: Options,
+    /// To tell people.
+    pub events: Events,
+    /// To tell machines.
+    pub metrics: Metrics,
+    /// To ask pods.
+    pub probe: Probe,
+    /// What was applied.
+    pub memory: Memory,
+    pub(super) transitions: Transitions,
+    pub(super) pace: Pace,
+}
+
+impl Context {
+    /// A context for an operator that has just begun.
+    pub fn new(client: Client, options: Options, events: Events, metrics: Metrics) -> Self {
+        Self {
+            client,
+            options,
+            events,
+            metrics,
+            probe: Probe::default(),
+            memory: Memory::default(),
+            transitions: Transitions::default(),
+            pace: Pace::default(),
+        }
+    }
+
+    pub(super) fn forget(&self, identity: &Identity) {
+        self.pace.settled(&identity.uid);
+        self.transitions.settle(&identity.uid);
+        self.metrics.forget(&identity.namespace, &identity.name);
+    }
+
+    /// Notes a failure that the status does not speak of yet.
+    pub(super) fn failed(&self, identity: &Identity, result: Result<(), Error>) -> Error {
+        self.pace.failed(&identity.uid);
+        result.err().unwrap_or(Error::Timeout)
+    }
+
+    /// When to look again: soon while something is under way, else now and then; pods and the
+    /// clock do not report themselves.
+    pub(super) fn next(
+        &self,
+        identity: &Identity,
+        status: &OidcProxyStatus,
+        result: Result<(), Error>,
+    ) -> Result<Action, Error> {
+        match result {
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::NamespaceNotAllowed => {
+                self.pace.settled(&identity.uid);
+                Ok(Action::await_change())
+            }
+            Err(error) if error.is_stalled() => {
+                self.pace.settled(&identity.uid);
+                tracing::info!(
+                    namespace = identity.namespace,
+                    name = identity.name,
+                    "{error}"
+                );
+                Ok(Action::requeue(STEADY))
+            }
+            Err(error) => {
+                self.pace.failed(&identity.uid);
+                Err(error)
+            }
+            Ok(()) if is_true(status, types::READY) => {
+                self.pace.settled(&identity.uid);
+                Ok(Action::requeue(STEADY))
+            }
+            Ok(()) => Ok(Action::requeue(self.pace.not_ready(&identity.uid))),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Reads what the spec refers to. What is not there is a finding for `validate`; a request that
+//! fails is an error and tried again.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use oidcproxy_crds::{
+    OidcProxy,
+    v1alpha1::authentication::{CertificateAuthoritySource, KeyRef},
+};
+
+/// A request for a referenced object failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {kind} {name}")]
+pub struct Error {
+    kind: &'static str,
+    name: String,
+    #[source]
+    source: Box<kube::Error>,
+}
+
+/// A reference that leads nowhere; the text says which.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Missing(pub String);
+
+/// What the references of a spec hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct References {
+    /// By the index of the `jwt` entry, what its `certificateAuthorityFrom` holds.
+    pub authorities: BTreeMap<usize, Result<Vec<u8>, Missing>>,
+}
+
+/// Reads everything that the spec refers to.
+pub async fn read(
+    client: &Client,
+    namespace: &str,
+    proxy: &OidcProxy,
+) -> Result<References, Error> {
+    let mut references = References::default();
+    for (index, entry) in proxy.spec.authentication.jwt.iter().enumerate() {
+        if let Some(source) = &entry.issuer.certificate_authority_from {
+            let content = read_source(client, namespace, source).await?;
+            references.authorities.insert(index, content);
+        }
+    }
+    Ok(references)
+}
+
+/// The names of the ConfigMaps and Secrets that a spec refers to.
+pub fn referenced_names(proxy: &OidcProxy) -> impl Iterator<Item = &str> {
+    let sources = proxy
+        .spec
+        .authentication
+        .jwt
+        .iter()
+        .filter_map(|entry| entry.issuer.certificate_authority_from.as_ref());
+    sources.flat_map(|source| {
+        [&source.config_map_key_ref, &source.secret_key_ref]
+            .into_iter()
+            .flatten()
+            .map(|reference| reference.name.as_str())
+    })
+}
+
+async fn read_source(
+    client: &Client,
+    namespace: &str,
+    source: &CertificateAuthoritySource,
+) -> Result<Result<Vec<u8>, Missing>, Error> {
+    if let Some(reference) = &source.config_map_key_ref {
+        let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+        let object = get(&api, "ConfigMap", &reference.name).await?;
+        return Ok(pick("ConfigMap", reference, object, |mut map, key| {
+            let text = map.data.as_mut().and_then(|data| data.remove(key));
+            let bytes = map.binary_data.as_mut().and_then(|data| data.remove(key));
+            text.map(String::into_bytes)
+                .or_else(|| bytes.map(|value| value.0))
+        }));
+    }
+    if let Some(reference) = &source.secret_key_ref {
+        let api = Api::<Secret>::namespaced(client.clone(), namespace);
+        let object = get(&api, "Secret", &reference.name).await?;
+        return Ok(pick("Secret", reference, object, |mut secret, key| {
+            let bytes = secret.data.as_mut().and_then(|data| data.remove(key));
+            bytes.map(|value| value.0)
+        }));
+    }
+    Ok(Err(Missing(
+        "exactly one of configMapKeyRef and secretKeyRef is needed".into(),
+    )))
+}
+
+async fn get<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<Option<K>, Error>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    api.get_opt(name).await.map_err(|source| Error {
+        kind,
+        name: name.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn pick<K>(
+    kind: &str,
+    reference: &KeyRef,
+    object: Option<K>,
+    value: impl FnOnce(K, &str) -> Option<Vec<u8>>,
+) -> Result<Vec<u8>, Missing> {
+    let KeyRef { name, key } = reference;
+    let object = object.ok_or_else(|| Missing(format!("{kind} {name} is not there")))?;
+    value(object, key).ok_or_else(|| Missing(format!("{kind} {name} has no key {key}")))
+}

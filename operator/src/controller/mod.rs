@@ -1,0 +1,191 @@
+//! From a spec to a running proxy: `validate -> resolve -> build -> apply -> observe -> status`.
+
+pub mod apply;
+pub mod build;
+pub mod certificates;
+pub mod cleanup;
+pub mod context;
+pub mod dereference;
+mod error;
+pub mod identity;
+pub mod observe;
+pub mod options;
+mod pace;
+pub mod refusal;
+mod report;
+pub mod resolve;
+pub mod status;
+mod transition;
+pub mod validate;
+pub mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Resource as _, core::DeserializeGuard, runtime::controller::Action};
+use oidcproxy_crds::OidcProxy;
+
+use self::{
+    apply::{Applier, Outcome},
+    build::Published,
+    identity::Identity,
+    observe::{handshake, pods::Pods},
+    refusal::{Reason, Refusal},
+    report::News,
+    status::{Problem, Progress, endpoint, writer::Writer},
+};
+pub use self::{context::Context, error::Error};
+
+/// What the controller watches: an object that cannot be read does not end the watch.
+pub type Guarded = DeserializeGuard<OidcProxy>;
+
+/// Longer than this no pass takes, whatever the API server does.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Brings one `OidcProxy` a pass further.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let measured = context.metrics.reconcile();
+    let result = tokio::time::timeout(PATIENCE, Box::pin(pass(&object, &context)))
+        .await
+        .unwrap_or(Err(Error::Timeout));
+    measured.finish(&result);
+    result
+}
+
+async fn pass(object: &Guarded, context: &Context) -> Result<Action, Error> {
+    let proxy = object
+        .0
+        .as_ref()
+        .map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
+    let identity = Identity::of(proxy).ok_or(Error::Incomplete)?;
+    let client = &context.client;
+    if proxy.meta().deletion_timestamp.is_some() {
+        cleanup::release(client, &identity, proxy).await?;
+        context.forget(&identity);
+        return Ok(Action::await_change());
+    }
+    let allowed = context.options.namespaces.allows(&identity.namespace);
+    let proxy = if allowed {
+        cleanup::ensure_finalizer(client, &identity, proxy).await?
+    } else {
+        proxy.clone()
+    };
+    let mut writer = Writer::new(client, &identity, proxy);
+    writer.first_sight().await?;
+    let before = writer.status();
+    let (mut progress, mut news) = (Progress::default(), News::default());
+    let result = advance(context, &identity, &mut writer, &mut progress, &mut news).await;
+    if let Err(error) = &result {
+        let Some(problem) = error.problem(context.pace.failures(&identity.uid)) else {
+            return Err(context.failed(&identity, result));
+        };
+        progress.problem = Some(problem);
+        if allowed {
+            look_after(context, &identity, &writer, &mut progress, &mut news).await?;
+        }
+    }
+    writer.publish_progress(&progress).await?;
+    report::report(context, &writer, &before, &news).await;
+    context.next(&identity, &writer.status(), result)
+}
+
+/// The steps, in their order. What a step has come to is in `progress` even if the next one fails.
+async fn advance(
+    context: &Context,
+    identity: &Identity,
+    writer: &mut Writer,
+    progress: &mut Progress,
+    news: &mut News,
+) -> Result<(), Error> {
+    let (client, options) = (&context.client, &context.options);
+    if !options.namespaces.allows(&identity.namespace) {
+        let message =
+            "the operator does not honour OidcProxy objects in this namespace (--namespaces)";
+        return Err(Refusal::new(Reason::NamespaceNotAllowed, message).into());
+    }
+    let references = dereference::read(client, &identity.namespace, writer.current()).await?;
+    let validated = validate::validate(writer.current(), identity.clone(), &references, options)?;
+    let resolved = resolve::resolve(validated, options)?;
+    progress.resolved = Some(resolved.clone());
+    let surroundings = observe::surroundings(client).await?;
+    let published = writer.status().settings;
+    let grants = context
+        .transitions
+        .grants(&identity.uid, published.as_ref(), &resolved.settings);
+
+    let applier = Applier {
+        client,
+        identity,
+        memory: &context.memory,
+    };
+    let prepared = build::foundation(&resolved, &grants, &surroundings, options);
+    let foundation = applier.foundation(prepared).await?;
+    let issued = certificates::ensure(client, &resolved, &foundation.service).await?;
+    news.issued.extend(issued.news.iter().cloned());
+    let bundle = issued.ca_bundle.clone();
+    let address = certificates::cluster_ips(&foundation.service)
+        .into_iter()
+        .next();
+    let published = Published {
+        ca_bundle: bundle.clone(),
+        endpoint: endpoint(&resolved, &foundation.service),
+    };
+    progress.foundation = Some(foundation);
+    progress.issued = Some(issued);
+    writer.publish_settings(progress).await?;
+    if writer.is_pruned(progress) {
+        let message = "the installed CRD is older than the operator and drops fields of status.settings: update it";
+        return Err(Refusal::new(Reason::SettingsPruned, message).into());
+    }
+
+    let Outcome { workload, reverted } = applier
+        .workload(build::workload(&resolved, &published))
+        .await?;
+    news.reverted = reverted;
+    progress.workload = Some(workload);
+    let pods = Pods::observe(client, identity, &context.probe).await?;
+    if pods.ready() > 0 {
+        let name = identity.service_dns();
+        let shaken = handshake::check(address.as_deref(), resolved.port, &name, &bundle).await;
+        progress.handshake = Some(shaken.map_err(|error| error.to_string()));
+    }
+    if pods.all_have(&resolved.settings.revision) {
+        context.transitions.settle(&identity.uid);
+    }
+    progress.pods = Some(pods);
+    Ok(())
+}
+
+/// What has to go on while the spec cannot be realised: the last good settings serve on.
+async fn look_after(
+    context: &Context,
+    identity: &Identity,
+    writer: &Writer,
+    progress: &mut Progress,
+    news: &mut News,
+) -> Result<(), Error> {
+    if progress.issued.is_none() && writer.status().settings.is_some() {
+        match certificates::upkeep(&context.client, identity).await {
+            Ok(issued) => news.issued.extend(issued),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no upkeep of certificates"
+            ),
+        }
+    }
+    if progress.pods.is_none() {
+        progress.pods = Some(Pods::observe(&context.client, identity, &context.probe).await?);
+    }
+    Ok(())
+}
+
+/// When to try again after an error.
+pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    if matches!(error, Error::Unreadable(_) | Error::Incomplete) {
+        return Action::await_change();
+    }
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    Action::requeue(context.pace.after_error(&uid, error.is_conflict()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! How soon to look again.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Between looks at something that is as it should be.
+pub(super) const STEADY: Duration = Duration::from_secs(30);
+/// The first look at something that is under way.
+const QUICK: Duration = Duration::from_secs(1);
+/// After somebody else was faster.
+const CONFLICT: Duration = Duration::from_millis(500);
+/// The longest wait for something that is under way: a pod may need a minute for a new Secret.
+const SLOW: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+struct Counts {
+    waits: u32,
+    failures: u32,
+}
+
+/// How often each object was not ready, or failed, in a row.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<HashMap<String, Counts>>);
+
+impl Pace {
+    /// Everything is fine, or nothing will change by itself.
+    pub(super) fn settled(&self, uid: &str) {
+        self.with(|all| all.remove(uid));
+    }
+
+    /// Something is under way: when to look again.
+    pub(super) fn not_ready(&self, uid: &str) -> Duration {
+        let waits = self.with(|all| {
+            let counts = all.entry(uid.to_owned()).or_default();
+            counts.failures = 0;
+            counts.waits = counts.waits.saturating_add(1);
+            counts.waits
+        });
+        // Pods get ready within seconds or not at all soon: ten quick looks, then slower.
+        QUICK.saturating_mul(1 << (waits / 10).min(3)).min(SLOW)
+    }
+
+    /// A pass has failed.
+    pub(super) fn failed(&self, uid: &str) {
+        self.with(|all| {
+            let counts = all.entry(uid.to_owned()).or_default();
+            counts.failures = counts.failures.saturating_add(1);
+        });
+    }
+
+    /// How many passes have failed in a row.
+    pub(super) fn failures(&self, uid: &str) -> u32 {
+        self.with(|all| all.get(uid).map_or(0, |counts| counts.failures))
+    }
+
+    /// When to try again after a failure.
+    pub(super) fn after_error(&self, uid: &str, conflict: bool) -> Duration {
+        if conflict {
+            return CONFLICT;
+        }
+        let failures = self.failures(uid).saturating_sub(1);
+        QUICK.saturating_mul(1 << failures.min(6)).min(STEADY)
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut HashMap<String, Counts>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_start_anew() {
+        let pace = Pace::default();
+        assert_eq!(pace.not_ready("a"), QUICK);
+        let last = (0..100).map(|_| pace.not_ready("a")).last();
+        assert_eq!(last, Some(SLOW));
+        pace.settled("a");
+        assert_eq!(pace.not_ready("a"), QUICK);
+    }
+
+    #[test]
+    fn failures_back_off_but_conflicts_do_not() {
+        let pace = Pace::default();
+        pace.failed("a");
+        assert_eq!(pace.after_error("a", false), QUICK);
+        (0..10).for_each(|_| pace.failed("a"));
+        assert_eq!(pace.after_error("a", false), STEADY);
+        assert_eq!(pace.after_error("a", true), CONFLICT);
+        assert_eq!(pace.failures("b"), 0);
+    }
+}

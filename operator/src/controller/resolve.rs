@@ -1,0 +1,330 @@
+//! Second step: every default filled in. What the proxies run with becomes [`Settings`], what
+//! only their surroundings need becomes the rest of [`Resolved`].
+
+use std::time::Duration;
+
+use oidcproxy_crds::v1alpha1::{
+    authentication::RESERVED_PREFIXES,
+    deployment::Deployment,
+    lifecycle::Drain,
+    network_policy::{NetworkPolicy, NetworkPolicyMode},
+    service::{Service, ServiceType},
+    serving::SelfIssued,
+    settings::{
+        AuthenticationSettings, DrainSettings, ImpersonationSettings, LoggingSettings,
+        MAX_SETTINGS_BYTES, ServingSettings, Settings,
+    },
+};
+
+use super::{
+    identity::Identity,
+    options::Options,
+    refusal::{Reason, Refusal},
+    validate::Validated,
+};
+
+const HTTPS: i32 = 443;
+
+/// A spec with every default filled in.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// What the proxies run with.
+    pub settings: Settings,
+    /// The names that users reach the proxy by.
+    pub hostnames: Vec<String>,
+    /// What `status.endpoint` says, if set.
+    pub external_url: Option<String>,
+    /// How long certificates live.
+    pub lifetimes: Lifetimes,
+    /// The image of the proxies.
+    pub image: String,
+    /// When nodes pull it.
+    pub image_pull_policy: Option<String>,
+    /// How many pods.
+    pub replicas: i32,
+    /// The rest of `spec.deployment`.
+    pub deployment: Deployment,
+    /// `spec.service`.
+    pub service: Service,
+    /// The Service's port.
+    pub port: i32,
+    /// `spec.networkPolicy`, unless disabled.
+    pub network_policy: Option<NetworkPolicy>,
+    /// How users log in, if the kubeconfig is to say so.
+    pub login: Option<Login>,
+    /// The domain of the cluster's DNS.
+    pub cluster_domain: String,
+}
+
+/// How long certificates live.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lifetimes {
+    /// The serving certificate.
+    pub leaf: Duration,
+    /// How long before its end it is renewed.
+    pub renew_before: Duration,
+    /// The authority.
+    pub authority: Duration,
+    /// How long two authorities are valid together.
+    pub overlap: Duration,
+}
+
+/// How users log in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Login {
+    /// The issuer's URL.
+    pub issuer_url: String,
+    /// Its certificate authority, if it has its own.
+    pub certificate_authority: Option<String>,
+    /// The client to log in as.
+    pub client_id: String,
+    /// Scopes beside `openid`.
+    pub extra_scopes: Vec<String>,
+}
+
+impl Resolved {
+    /// Whether the address is known only once a load balancer has one.
+    pub fn waits_for_load_balancer(&self) -> bool {
+        self.service.type_ == Some(ServiceType::LoadBalancer)
+            && self.hostnames.is_empty()
+            && self.external_url.is_none()
+    }
+}
+
+/// Fills in every default.
+pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refusal> {
+    let settings = settings(&validated)?;
+    let login = login(&validated);
+    let Validated {
+        identity,
+        generation,
+        spec,
+        issuers: _,
+        certificate_authorities: _,
+    } = validated;
+    let serving = spec.serving.unwrap_or_default();
+    let deployment = spec.deployment.unwrap_or_default();
+    let service = spec.service.unwrap_or_default();
+    let issued = serving
+        .certificate
+        .as_ref()
+        .and_then(|given| given.self_issued.as_ref());
+    Ok(Resolved {
+        identity,
+        generation,
+        settings,
+        lifetimes: lifetimes(issued),
+        hostnames: serving.hostnames,
+        external_url: serving.external_url,
+        image: deployment
+            .image
+            .clone()
+            .unwrap_or_else(|| options.proxy_image.clone()),
+        image_pull_policy: options.image_pull_policy.clone(),
+        replicas: deployment.replicas.unwrap_or(2),
+        deployment,
+        port: service.port.unwrap_or(HTTPS),
+        service,
+        network_policy: Some(spec.network_policy.unwrap_or_default())
+            .filter(|policy| policy.mode.unwrap_or_default() == NetworkPolicyMode::Managed),
+        login,
+        cluster_domain: options.cluster_domain.clone(),
+    })
+}
+
+/// The lifetimes, with the defaults of cert-manager.
+pub fn lifetimes(issued: Option<&SelfIssued>) -> Lifetimes {
+    let authority = issued.and_then(|issued| issued.authority.as_ref());
+    let or_hours = |value: Option<kube::core::Duration>, hours| {
+        value.map_or(Duration::from_hours(hours), Duration::from)
+    };
+    Lifetimes {
+        leaf: or_hours(issued.and_then(|issued| issued.duration), 2160),
+        renew_before: or_hours(issued.and_then(|issued| issued.renew_before), 720),
+        authority: or_hours(authority.and_then(|authority| authority.duration), 87_600),
+        overlap: or_hours(authority.and_then(|authority| authority.overlap), 8760),
+    }
+}
+
+fn settings(validated: &Validated) -> Result<Settings, Refusal> {
+    let spec = &validated.spec;
+    let authentication = &spec.authentication;
+    let impersonation = spec.impersonation.clone().unwrap_or_default();
+    let mut reserved_prefixes: Vec<String> =
+        RESERVED_PREFIXES.iter().map(ToString::to_string).collect();
+    for prefix in &authentication.reserved_prefixes {
+        if !reserved_prefixes.contains(prefix) {
+            reserved_prefixes.push(prefix.clone());
+        }
+    }
+    let tls = spec
+        .serving
+        .as_ref()
+        .and_then(|serving| serving.tls.as_ref());
+    let logging = spec.logging.as_ref();
+    let settings = Settings {
+        authentication: AuthenticationSettings {
+            issuers: validated.issuers.clone(),
+            certificate_authorities: validated.certificate_authorities.clone(),
+            reserved_prefixes,
+            allowed_reserved_groups: authentication.allowed_reserved_groups.clone(),
+        },
+        impersonation: ImpersonationSettings {
+            client_requests: impersonation.client_requests.unwrap_or_default(),
+            as_extra_keys: impersonation.as_extra_keys,
+            extra: impersonation.extra,
+        },
+        serving: ServingSettings {
+            min_tls_version: tls.and_then(|tls| tls.min_version).unwrap_or_default(),
+        },
+        logging: LoggingSettings {
+            format: logging
+                .and_then(|logging| logging.format)
+                .unwrap_or_default(),
+        },
+        drain: drain(spec.drain.as_ref()),
+        ..Settings::default()
+    };
+    let unusable = |_| Refusal::new(Reason::InvalidSpec, "spec: cannot be written as settings");
+    let sealed = settings.sealed().map_err(unusable)?;
+    let size = serde_json::to_vec(&sealed).map_err(unusable)?.len();
+    if size > MAX_SETTINGS_BYTES {
+        let message =
+            format!("spec: the settings have {size} bytes, more than {MAX_SETTINGS_BYTES}");
+        return Err(Refusal::new(Reason::SettingsTooLarge, message));
+    }
+    Ok(sealed)
+}
+
+fn drain(drain: Option<&Drain>) -> DrainSettings {
+    let seconds = |value: Option<kube::core::Duration>, default| {
+        value.map_or(default, |value| {
+            let duration = Duration::from(value);
+            let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+            u32::try_from(whole).unwrap_or(u32::MAX)
+        })
+    };
+    DrainSettings {
+        delay_seconds: seconds(drain.and_then(|drain| drain.delay), 5),
+        deadline_seconds: seconds(drain.and_then(|drain| drain.deadline), 30),
+    }
+}
+
+fn login(validated: &Validated) -> Option<Login> {
+    let kubeconfig = validated.spec.kubeconfig.as_ref()?;
+    let name = kubeconfig.issuer.as_ref()?;
+    let issuer = validated
+        .issuers
+        .iter()
+        .find(|issuer| issuer.name == *name)?;
+    let authority = issuer.certificate_authority.as_ref();
+    Some(Login {
+        issuer_url: issuer.url.clone(),
+        certificate_authority: authority
+            .and_then(|key| validated.certificate_authorities.get(key).cloned()),
+        client_id: kubeconfig.client_id.clone()?,
+        extra_scopes: kubeconfig.extra_scopes.clone(),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use oidcproxy_crds::OidcProxy;
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::validate::tests::{authority_pem, options, proxy, validated};
+
+    /// The resolved form of a spec that is fine.
+    pub(in crate::controller) fn resolved(spec: serde_json::Value) -> Resolved {
+        resolve(validated(&proxy(spec)).unwrap(), &options()).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let resolved = resolved(json!({}));
+        let settings = &resolved.settings;
+        assert_eq!(settings.format_version, 1);
+        assert!(settings.revision.starts_with("sha256:"));
+        assert_eq!(
+            settings.authentication.reserved_prefixes,
+            ["system:", "kubeadm:"]
+        );
+        assert_eq!(settings.drain.delay_seconds, 5);
+        assert_eq!(settings.drain.deadline_seconds, 30);
+        assert_eq!((resolved.replicas, resolved.port), (2, 443));
+        assert_eq!(resolved.lifetimes.leaf, Duration::from_hours(2160));
+        assert_eq!(resolved.image, "proxy:1");
+        assert!(resolved.network_policy.is_some());
+        assert!(resolved.login.is_none());
+    }
+
+    #[test]
+    fn what_is_given_wins() {
+        let resolved = resolved(json!({
+            "drain": {"delay": "1500ms", "deadline": "1m"},
+            "deployment": {"replicas": 1},
+            "service": {"port": 8443, "type": "LoadBalancer"},
+            "networkPolicy": {"mode": "Disabled"},
+            "kubeconfig": {"issuer": "corp", "clientID": "kubernetes"},
+        }));
+        assert_eq!(resolved.settings.drain.delay_seconds, 2);
+        assert_eq!(resolved.settings.drain.deadline_seconds, 60);
+        assert_eq!((resolved.replicas, resolved.port), (1, 8443));
+        assert!(resolved.waits_for_load_balancer());
+        assert!(resolved.network_policy.is_none());
+        assert_eq!(resolved.login.unwrap().client_id, "kubernetes");
+    }
+
+    #[test]
+    fn equal_authorities_stand_once() {
+        let pem = authority_pem();
+        let entry = |name: &str| {
+            json!({
+                "name": name,
+                "issuer": {"url": format!("https://{name}.example.com"), "audiences": ["a"], "certificateAuthority": pem},
+                "claimMappings": {"username": {"claim": "sub", "prefix": name}},
+            })
+        };
+        let spec = json!({"authentication": {"jwt": [entry("a"), entry("b")]}});
+        let settings = resolved(spec).settings;
+        assert_eq!(settings.authentication.certificate_authorities.len(), 1);
+        let issuers = &settings.authentication.issuers;
+        assert_eq!(
+            issuers[0].certificate_authority,
+            issuers[1].certificate_authority
+        );
+    }
+
+    #[test]
+    fn the_revision_follows_the_settings_only() {
+        let one = resolved(json!({}));
+        let scaled = resolved(json!({"deployment": {"replicas": 5}}));
+        let other = resolved(json!({"authentication": {"jwt": [{
+            "name": "corp",
+            "issuer": {"url": "https://id.example.com", "audiences": ["other"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
+        }]}}));
+        assert_eq!(one.settings.revision, scaled.settings.revision);
+        assert_ne!(one.settings.revision, other.settings.revision);
+    }
+
+    #[test]
+    fn settings_that_are_too_large_are_refused() {
+        let audiences: Vec<String> = (0..400)
+            .map(|n| format!("{n}{}", "x".repeat(1000)))
+            .collect();
+        let mut large: OidcProxy = proxy(json!({}));
+        large.spec.authentication.jwt[0].issuer.audiences = audiences;
+        large.spec.authentication.jwt[0]
+            .issuer
+            .audience_match_policy =
+            Some(oidcproxy_crds::v1alpha1::authentication::AudienceMatchPolicy::MatchAny);
+        let refusal = resolve(validated(&large).unwrap(), &options()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::SettingsTooLarge);
+    }
+}

@@ -1,0 +1,236 @@
+//! Last step: what has come of the spec, in words. Derived from what was applied and observed,
+//! never from what was only prepared.
+
+mod conditions;
+mod endpoint;
+mod ready;
+pub mod writer;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use oidcproxy_crds::v1alpha1::{
+    OidcProxyStatus, conditions as types,
+    status::{CertificateStatus, ReplicaStatus},
+};
+
+use self::conditions::Conditions;
+pub use self::endpoint::endpoint;
+use super::{
+    build::{Applied, Foundation, Workload},
+    certificates::Issued,
+    identity::Identity,
+    observe::pods::Pods,
+    refusal::{Reason, Refusal, truncated},
+    resolve::Resolved,
+};
+
+/// How far one pass has come. What is not there yet keeps what the status said before.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The spec with its defaults.
+    pub resolved: Option<Resolved>,
+    /// Rights and Service.
+    pub foundation: Option<Foundation<Applied>>,
+    /// The certificates.
+    pub issued: Option<Issued>,
+    /// Deployment and ConfigMaps.
+    pub workload: Option<Workload<Applied>>,
+    /// What the pods say.
+    pub pods: Option<Pods>,
+    /// Whether the Service answers as clients expect.
+    pub handshake: Option<Result<(), String>>,
+    /// Why it went no further.
+    pub problem: Option<Problem>,
+}
+
+/// Why a pass went no further.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The condition that is false for it.
+    pub condition: &'static str,
+    /// In one word.
+    pub reason: String,
+    /// In a sentence.
+    pub message: String,
+    /// Whether somebody has to change something first.
+    pub stalled: bool,
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            condition: types::SPEC_VALID,
+            reason: refusal.reason.as_str().to_owned(),
+            message: refusal.message.clone(),
+            stalled: true,
+        }
+    }
+}
+
+impl Problem {
+    /// Something that is not the spec's fault.
+    pub fn of(condition: &'static str, reason: &str, message: String) -> Self {
+        Self {
+            condition,
+            reason: reason.to_owned(),
+            message: truncated(message),
+            stalled: reason == Reason::Conflict.as_str(),
+        }
+    }
+}
+
+impl Progress {
+    /// The revision that the pods should run, and the certificate that they should serve with.
+    fn current<'a>(&'a self, previous: &'a OidcProxyStatus) -> Option<(&'a str, &'a str)> {
+        let new = self.resolved.as_ref().zip(self.issued.as_ref());
+        let new = new.map(|(resolved, issued)| {
+            (
+                resolved.settings.revision.as_str(),
+                issued.leaf.facts.serial.as_str(),
+            )
+        });
+        let old = previous
+            .settings
+            .as_ref()
+            .zip(previous.certificate.as_ref());
+        new.or_else(|| {
+            old.map(|(settings, certificate)| {
+                (settings.revision.as_str(), certificate.serial.as_str())
+            })
+        })
+    }
+}
+
+/// The conditions of an object that nobody has looked at yet.
+pub fn first_sight(previous: &OidcProxyStatus, generation: i64, now: Timestamp) -> OidcProxyStatus {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    for type_ in types::STANDING {
+        conditions.keep(type_);
+    }
+    conditions.set(
+        types::RECONCILING,
+        Some(true),
+        "Pending",
+        "the operator has seen it",
+    );
+    OidcProxyStatus {
+        conditions: conditions.finish(),
+        ..previous.clone()
+    }
+}
+
+/// The status after this pass.
+pub fn derive(
+    previous: &OidcProxyStatus,
+    identity: &Identity,
+    generation: i64,
+    progress: &Progress,
+    now: Timestamp,
+) -> OidcProxyStatus {
+    let mut status = OidcProxyStatus {
+        observed_generation: Some(generation),
+        ..previous.clone()
+    };
+    // Settings are published when what they need is there: the rights and the certificate.
+    if let (Some(resolved), Some(foundation), Some(issued)) =
+        (&progress.resolved, &progress.foundation, &progress.issued)
+    {
+        status.settings = Some(resolved.settings.clone());
+        status.endpoint = Some(endpoint(resolved, &foundation.service));
+        status.ca_bundle = Some(issued.ca_bundle.clone());
+        status.certificate = Some(certificate(issued));
+        status.selector = Some(selector(identity));
+        status.replicas.get_or_insert_default().desired = resolved.replicas;
+    }
+    if let Some(pods) = &progress.pods {
+        let replicas = status.replicas.get_or_insert_default();
+        replicas.ready = pods.ready();
+        replicas.current = progress
+            .current(previous)
+            .map_or(0, |(revision, serial)| pods.current(revision, serial));
+        if let Some(settings) = &status.settings {
+            let names = settings
+                .authentication
+                .issuers
+                .iter()
+                .map(|issuer| issuer.name.as_str());
+            status.issuers = pods.issuers(names);
+        }
+    }
+    let replicas = status.replicas.unwrap_or_default();
+    status.conditions = all_conditions(previous, &status, replicas, generation, progress, now);
+    status
+}
+
+fn all_conditions(
+    previous: &OidcProxyStatus,
+    status: &OidcProxyStatus,
+    replicas: ReplicaStatus,
+    generation: i64,
+    progress: &Progress,
+    now: Timestamp,
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let ready = ready::ready(progress, replicas);
+    let problem = progress.problem.as_ref();
+    for type_ in types::STANDING {
+        let verdict = match problem.filter(|problem| problem.condition == type_) {
+            Some(problem) => Some(ready::Verdict::no(&problem.reason, &problem.message)),
+            None if type_ == types::READY => Some(ready.clone()),
+            None => ready::standing(type_, progress, status),
+        };
+        match verdict {
+            Some(verdict) => {
+                conditions.set(type_, verdict.status, &verdict.reason, &verdict.message)
+            }
+            None => conditions.keep(type_),
+        }
+    }
+    match problem {
+        Some(problem) if problem.stalled => {
+            conditions.set(
+                types::STALLED,
+                Some(true),
+                &problem.reason,
+                &problem.message,
+            );
+        }
+        _ if ready.status != Some(true) => {
+            conditions.set(
+                types::RECONCILING,
+                Some(true),
+                &ready.reason,
+                &ready.message,
+            );
+        }
+        _ => {}
+    }
+    conditions.finish()
+}
+
+fn certificate(issued: &Issued) -> CertificateStatus {
+    CertificateStatus {
+        not_after: Time(issued.leaf.facts.not_after),
+        serial: issued.leaf.facts.serial.clone(),
+        authority_not_after: Some(Time(issued.authority_not_after)),
+    }
+}
+
+fn selector(identity: &Identity) -> String {
+    let pairs: Vec<String> = identity
+        .selector()
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join(",")
+}
+
+/// Whether a condition of this type is true.
+pub fn is_true(status: &OidcProxyStatus, type_: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests;

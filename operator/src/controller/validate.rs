@@ -1,0 +1,169 @@
+//! First step: is the spec something that can be realised? Everything that is wrong is found at
+//! once; nothing is changed, nothing asked.
+
+mod issuers;
+mod not_implemented;
+mod pods;
+mod serving;
+
+use std::collections::BTreeMap;
+
+use oidcproxy_crds::{
+    OidcProxy, OidcProxySpec,
+    v1alpha1::{
+        authentication::NEVER_ALLOWED_GROUPS, impersonation::Impersonation, issuer_rules,
+        settings::IssuerSettings,
+    },
+};
+
+use super::{
+    dereference::References,
+    identity::Identity,
+    options::Options,
+    refusal::{Finding, Reason, Refusal},
+};
+
+/// Extras that only the proxy itself may write: who `kubectl --as` was.
+const ORIGINAL_USER: &str = "originaluser.jetstack.io";
+
+/// A spec that can be realised.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The generation that was looked at.
+    pub generation: i64,
+    /// As it was written.
+    pub spec: OidcProxySpec,
+    /// The issuers, without references.
+    pub issuers: Vec<IssuerSettings>,
+    /// The authorities that they name.
+    pub certificate_authorities: BTreeMap<String, String>,
+}
+
+/// Checks a spec against what the CRD's schema and rules cannot say.
+pub fn validate(
+    proxy: &OidcProxy,
+    identity: Identity,
+    references: &References,
+    options: &Options,
+) -> Result<Validated, Refusal> {
+    let spec = &proxy.spec;
+    let mut findings = Findings::default();
+    not_implemented::check(spec, options, &mut findings);
+    let (issuers, certificate_authorities) =
+        issuers::check(&spec.authentication, references, &mut findings);
+    check_allowed_groups(&spec.authentication.allowed_reserved_groups, &mut findings);
+    check_impersonation(spec.impersonation.as_ref(), &mut findings);
+    serving::check(spec.serving.as_ref(), &mut findings);
+    pods::check(spec, &mut findings);
+    match Refusal::of(&findings.0) {
+        Some(refusal) => Err(refusal),
+        None => Ok(Validated {
+            identity,
+            generation: proxy.metadata.generation.unwrap_or_default(),
+            spec: spec.clone(),
+            issuers,
+            certificate_authorities,
+        }),
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(
+        &mut self,
+        reason: Reason,
+        path: impl std::fmt::Display,
+        message: impl std::fmt::Display,
+    ) {
+        self.0.push(Finding {
+            reason,
+            message: format!("spec.{path}: {message}"),
+        });
+    }
+
+    fn invalid(&mut self, path: impl std::fmt::Display, message: impl std::fmt::Display) {
+        self.add(Reason::InvalidSpec, path, message);
+    }
+}
+
+fn check_allowed_groups(groups: &[String], findings: &mut Findings) {
+    for (index, group) in groups.iter().enumerate() {
+        if NEVER_ALLOWED_GROUPS.contains(&group.as_str()) {
+            findings.invalid(
+                format_args!("authentication.allowedReservedGroups[{index}]"),
+                "system:masters and system:nodes can never be allowed",
+            );
+        }
+    }
+}
+
+fn check_impersonation(impersonation: Option<&Impersonation>, findings: &mut Findings) {
+    let Some(impersonation) = impersonation else {
+        return;
+    };
+    for (index, key) in impersonation.as_extra_keys.iter().enumerate() {
+        if key != "*"
+            && let Some(wrong) = wrong_extra_key(key)
+        {
+            findings.invalid(format_args!("impersonation.asExtraKeys[{index}]"), wrong);
+        }
+    }
+    for (index, extra) in impersonation.extra.iter().enumerate() {
+        let path = format!("impersonation.extra[{index}]");
+        if let Some(wrong) = wrong_extra_key(&extra.key) {
+            findings.invalid(format_args!("{path}.key"), wrong);
+        } else if extra
+            .key
+            .split_once('/')
+            .is_some_and(|(domain, _)| issuer_rules::is_kubernetes_domain(domain))
+        {
+            findings.invalid(
+                format_args!("{path}.key"),
+                "must not be in a domain of Kubernetes",
+            );
+        }
+        if impersonation
+            .extra
+            .iter()
+            .take(index)
+            .any(|other| other.key == extra.key)
+        {
+            findings.invalid(format_args!("{path}.key"), "must be unique");
+        }
+        if extra.values.is_empty() {
+            findings.invalid(
+                format_args!("{path}.values"),
+                "at least one value is required",
+            );
+        }
+        if extra
+            .values
+            .iter()
+            .any(|value| value.chars().any(char::is_control))
+        {
+            findings.invalid(
+                format_args!("{path}.values"),
+                "must not hold control characters",
+            );
+        }
+    }
+}
+
+fn wrong_extra_key(key: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c);
+    if key.is_empty() || !key.chars().all(allowed) {
+        Some("must be lower-case letters, digits and any of / . _ -")
+    } else if key.starts_with(ORIGINAL_USER) {
+        Some("is what the proxy itself writes for --as")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,165 @@
+//! Fields that the API has and that do nothing yet: asking for one is refused, never ignored.
+
+use oidcproxy_crds::{
+    OidcProxySpec,
+    v1alpha1::{
+        audit::Audit,
+        authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
+        impersonation::{ClientIpExtra, Impersonation, RestrictTo},
+        lifecycle::{Limits, Sessions},
+        logging::LogFormat,
+        network_policy::EgressMode,
+        serving::{CertificateSource, ProxyProtocol, Serving},
+    },
+};
+
+use super::{Findings, Reason};
+use crate::controller::options::Options;
+
+pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Findings) {
+    authentication(&spec.authentication, findings);
+    if let Some(impersonation) = &spec.impersonation {
+        self::impersonation(impersonation, findings);
+    }
+    if let Some(serving) = &spec.serving {
+        self::serving(serving, findings);
+    }
+    if let Some(deployment) = &spec.deployment {
+        refuse(
+            findings,
+            deployment.autoscaling.is_some(),
+            "deployment.autoscaling",
+        );
+        if deployment.image.is_some() && !options.allow_image_override {
+            let message = "needs an operator that runs with --allow-image-override";
+            findings.add(Reason::NotImplemented, "deployment.image", message);
+        }
+    }
+    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
+    if let Some(exposure) = &spec.exposure {
+        refuse(exposure.gateway.is_some(), "exposure.gateway");
+        refuse(exposure.ingress.is_some(), "exposure.ingress");
+    }
+    let egress = spec
+        .network_policy
+        .as_ref()
+        .and_then(|policy| policy.egress.as_ref());
+    refuse(
+        egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict)),
+        "networkPolicy.egress.mode Strict",
+    );
+    let format = spec.logging.as_ref().and_then(|logging| logging.format);
+    refuse(format == Some(LogFormat::Json), "logging.format JSON");
+    refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
+    refuse(
+        differs(spec.sessions.as_ref(), &Sessions::default()),
+        "sessions",
+    );
+    refuse(differs(spec.limits.as_ref(), &Limits::default()), "limits");
+}
+
+fn refuse(findings: &mut Findings, asked: bool, path: &str) {
+    if asked {
+        findings.add(Reason::NotImplemented, path, "is not implemented yet");
+    }
+}
+
+/// Whether something is asked for: an empty object asks for nothing.
+fn differs<T: PartialEq>(given: Option<&T>, nothing: &T) -> bool {
+    given.is_some_and(|value| value != nothing)
+}
+
+fn authentication(authentication: &Authentication, findings: &mut Findings) {
+    for (index, entry) in authentication.jwt.iter().enumerate() {
+        jwt(entry, index, findings);
+    }
+    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
+    let anonymous = authentication.anonymous.as_ref();
+    refuse(
+        anonymous.is_some_and(|anonymous| anonymous.enabled),
+        "authentication.anonymous.enabled",
+    );
+    let passthrough = authentication.token_passthrough.as_ref();
+    refuse(
+        passthrough.is_some_and(|passthrough| passthrough.mode != TokenPassthroughMode::Disabled),
+        "authentication.tokenPassthrough.mode",
+    );
+    refuse(
+        differs(authentication.http_proxy.as_ref(), &HttpProxy::default()),
+        "authentication.httpProxy",
+    );
+}
+
+fn jwt(entry: &JwtAuthenticator, index: usize, findings: &mut Findings) {
+    let mut refuse = |asked: bool, path: &str| {
+        refuse(
+            findings,
+            asked,
+            &format!("authentication.jwt[{index}].{path}"),
+        );
+    };
+    refuse(
+        entry.issuer.egress_selector_type.is_some(),
+        "issuer.egressSelectorType",
+    );
+    for (rule, position) in entry.claim_validation_rules.iter().zip(0..) {
+        let path = format!("claimValidationRules[{position}].expression");
+        refuse(rule.expression.is_some(), &path);
+    }
+    let mappings = &entry.claim_mappings;
+    refuse(
+        mappings.username.expression.is_some(),
+        "claimMappings.username.expression",
+    );
+    let groups = mappings.groups.as_ref();
+    refuse(
+        groups.is_some_and(|groups| groups.expression.is_some()),
+        "claimMappings.groups.expression",
+    );
+    let uid = mappings.uid.as_ref();
+    refuse(
+        uid.is_some_and(|uid| uid.expression.is_some()),
+        "claimMappings.uid.expression",
+    );
+    refuse(
+        !mappings.extra.is_empty(),
+        "claimMappings.extra[].valueExpression",
+    );
+    refuse(
+        !entry.user_validation_rules.is_empty(),
+        "userValidationRules",
+    );
+}
+
+fn impersonation(impersonation: &Impersonation, findings: &mut Findings) {
+    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
+    refuse(
+        impersonation.as_extra_keys.iter().any(|key| key == "*"),
+        "impersonation.asExtraKeys \"*\"",
+    );
+    refuse(
+        impersonation.client_ip_extra == Some(ClientIpExtra::Enabled),
+        "impersonation.clientIPExtra Enabled",
+    );
+    refuse(
+        differs(impersonation.restrict_to.as_ref(), &RestrictTo::default()),
+        "impersonation.restrictTo",
+    );
+}
+
+fn serving(serving: &Serving, findings: &mut Findings) {
+    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
+    let certificate = serving.certificate.as_ref();
+    refuse(
+        certificate.is_some_and(|certificate| certificate.source == CertificateSource::Secret),
+        "serving.certificate.source Secret",
+    );
+    refuse(
+        !serving.trusted_proxies.is_empty(),
+        "serving.trustedProxies",
+    );
+    refuse(
+        serving.proxy_protocol == Some(ProxyProtocol::Required),
+        "serving.proxyProtocol Required",
+    );
+}

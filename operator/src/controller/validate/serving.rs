@@ -1,0 +1,171 @@
+//! The serving port: its names and the lifetimes of its certificates.
+
+use std::{net::IpAddr, time::Duration};
+
+use oidcproxy_crds::v1alpha1::serving::{SelfIssued, Serving};
+use url::Url;
+
+use super::Findings;
+use crate::controller::resolve::lifetimes;
+
+/// The shortest life of a certificate.
+const MIN_DURATION: Duration = Duration::from_hours(1);
+/// The shortest time between a renewal and the end.
+const MIN_RENEW_BEFORE: Duration = Duration::from_mins(5);
+/// The longest life of anything; beyond it dates no longer fit into certificates.
+const MAX_DURATION: Duration = Duration::from_hours(24 * 365 * 100);
+
+pub(super) fn check(serving: Option<&Serving>, findings: &mut Findings) {
+    let Some(serving) = serving else {
+        return;
+    };
+    for (index, hostname) in serving.hostnames.iter().enumerate() {
+        if !is_hostname(hostname) {
+            let path = format_args!("serving.hostnames[{index}]");
+            findings.invalid(path, "must be a lower-case DNS name or an IP address");
+        }
+    }
+    if let Some(url) = &serving.external_url
+        && !is_plain_https(url)
+    {
+        let message = "must be an https URL without user information, query and fragment";
+        findings.invalid("serving.externalURL", message);
+    }
+    if let Some(issued) = serving
+        .certificate
+        .as_ref()
+        .and_then(|certificate| certificate.self_issued.as_ref())
+    {
+        check_lifetimes(issued, findings);
+    }
+}
+
+/// The rules hold with the defaults filled in, which the CRD's rules cannot see.
+fn check_lifetimes(issued: &SelfIssued, findings: &mut Findings) {
+    let path = "serving.certificate.selfIssued";
+    let authority = issued.authority.as_ref();
+    let given = [
+        ("duration", issued.duration),
+        ("renewBefore", issued.renew_before),
+        (
+            "authority.duration",
+            authority.and_then(|value| value.duration),
+        ),
+        (
+            "authority.overlap",
+            authority.and_then(|value| value.overlap),
+        ),
+    ];
+    let mut sane = true;
+    for (field, value) in given {
+        if value.is_some_and(|value| value.is_negative() || Duration::from(value) > MAX_DURATION) {
+            findings.invalid(
+                format_args!("{path}.{field}"),
+                "must be between 0 and 100 years",
+            );
+            sane = false;
+        }
+    }
+    if !sane {
+        return;
+    }
+    let all = lifetimes(Some(issued));
+    let mut rule = |holds: bool, field: &str, message: &str| {
+        if !holds {
+            findings.invalid(format_args!("{path}.{field}"), message);
+        }
+    };
+    rule(all.leaf >= MIN_DURATION, "duration", "must be at least 1h");
+    rule(
+        all.renew_before >= MIN_RENEW_BEFORE,
+        "renewBefore",
+        "must be at least 5m",
+    );
+    rule(
+        all.renew_before < all.leaf,
+        "renewBefore",
+        "must be shorter than duration (2160h unless set)",
+    );
+    rule(
+        all.authority >= all.leaf,
+        "authority.duration",
+        "must not be shorter than duration (2160h unless set)",
+    );
+    rule(
+        all.overlap < all.authority,
+        "authority.overlap",
+        "must be shorter than authority.duration (87600h unless set)",
+    );
+}
+
+fn is_hostname(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    // All digits in the last label: an address with a mistake in it, not a name.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253 && name.split('.').all(is_label) && !last.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_plain_https(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "\\@?#".contains(c);
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.has_host())
+        && text.starts_with("https://")
+        && !text.starts_with("https:///")
+        && !text.chars().any(odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostnames_are_names_or_addresses() {
+        for fine in [
+            "k8s.example.com",
+            "a",
+            "10.0.0.1",
+            "fd00::1",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_hostname(fine), "{fine}");
+        }
+        for wrong in [
+            "",
+            "*.example.com",
+            "A.example",
+            "1.2.3",
+            "1.2.3.4.5",
+            "-a",
+            "a..b",
+            "a_b",
+            "1:2",
+        ] {
+            assert!(!is_hostname(wrong), "{wrong}");
+        }
+        assert!(!is_hostname(&"a".repeat(64)));
+    }
+
+    #[test]
+    fn external_urls() {
+        assert!(is_plain_https("https://k8s.example.com:8443/base"));
+        for wrong in [
+            "http://a",
+            "https://",
+            "https://u@a",
+            "https://a?x",
+            "https://a#x",
+            "https:///a",
+            "https://a b",
+        ] {
+            assert!(!is_plain_https(wrong), "{wrong}");
+        }
+    }
+}

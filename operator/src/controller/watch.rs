@@ -1,0 +1,178 @@
+//! What sets a pass off: the objects themselves, everything made from them and everything that
+//! they refer to. Children are watched by their metadata alone; Secrets never reach this memory.
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::{
+        Controller,
+        controller::Config,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Context, Guarded,
+    dereference::referenced_names,
+    error_policy,
+    identity::{MANAGED_BY, OWNER_NAME, OWNER_NAMESPACE},
+    observe::SERVICE_NAME,
+    options::Namespaces,
+    reconcile,
+};
+
+/// As many objects are worked on at a time.
+const CONCURRENCY: u16 = 4;
+/// Changes that come together are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Runs the controller until it is told to stop and the passes under way have ended.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let client = &context.client;
+    let all: Api<Guarded> = Api::all(client.clone());
+    let mut controller = Controller::new(all, watcher::Config::default());
+    let store = controller.store();
+    for scope in scopes(&context.options.namespaces) {
+        controller = watch_namespace(controller, client, scope.as_deref(), &store);
+    }
+    watch_cluster(controller, client)
+        .with_config(
+            Config::default()
+                .concurrency(CONCURRENCY)
+                .debounce(DEBOUNCE),
+        )
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(reconcile, error_policy, context)
+        .for_each(|result| async move {
+            match result {
+                Ok((object, _)) => tracing::debug!(%object, "looked at"),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "pass failed")
+                }
+            }
+        })
+        .await;
+}
+
+/// Rights are held by namespace, so each has watches of its own.
+fn scopes(namespaces: &Namespaces) -> Vec<Option<String>> {
+    match namespaces {
+        Namespaces::All => vec![None],
+        Namespaces::Listed(names) => names.iter().cloned().map(Some).collect(),
+    }
+}
+
+fn metadata<K>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn managed() -> watcher::Config {
+    watcher::Config::default().labels(MANAGED_BY)
+}
+
+fn owns<K>(
+    controller: Controller<Guarded>,
+    client: &Client,
+    namespace: Option<&str>,
+) -> Controller<Guarded>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
+{
+    controller.owns(metadata::<K>(client, namespace), managed())
+}
+
+fn watch_namespace(
+    mut controller: Controller<Guarded>,
+    client: &Client,
+    namespace: Option<&str>,
+    store: &Store<Guarded>,
+) -> Controller<Guarded> {
+    controller = owns::<ServiceAccount>(controller, client, namespace);
+    controller = owns::<Service>(controller, client, namespace);
+    controller = owns::<Deployment>(controller, client, namespace);
+    controller = owns::<PodDisruptionBudget>(controller, client, namespace);
+    controller = owns::<NetworkPolicy>(controller, client, namespace);
+    controller = owns::<Role>(controller, client, namespace);
+    controller = owns::<RoleBinding>(controller, client, namespace);
+    let (secrets, maps) = (store.clone(), store.clone());
+    controller
+        .watches(
+            metadata::<Secret>(client, namespace),
+            watcher::Config::default(),
+            move |secret| concerned(&secrets, &secret),
+        )
+        .watches(
+            metadata::<ConfigMap>(client, namespace),
+            watcher::Config::default(),
+            move |map| concerned(&maps, &map),
+        )
+        .watches(
+            metadata::<EndpointSlice>(client, namespace),
+            managed(),
+            |slice| {
+                let service = slice.labels().get(SERVICE_NAME)?;
+                Some(ObjectRef::new(service).within(&slice.namespace()?))
+            },
+        )
+}
+
+/// Cluster-scoped children have no owner reference; their labels say whose they are.
+fn watch_cluster(controller: Controller<Guarded>, client: &Client) -> Controller<Guarded> {
+    let roles: Api<PartialObjectMeta<ClusterRole>> = Api::all(client.clone());
+    let bindings: Api<PartialObjectMeta<ClusterRoleBinding>> = Api::all(client.clone());
+    controller
+        .watches(roles, managed(), |role| labelled_owner(&role))
+        .watches(bindings, managed(), |binding| labelled_owner(&binding))
+}
+
+fn labelled_owner<K: Resource>(child: &PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {
+    let labels = child.metadata.labels.as_ref()?;
+    let name = labels.get(OWNER_NAME)?;
+    Some(ObjectRef::new(name).within(labels.get(OWNER_NAMESPACE)?))
+}
+
+/// The objects that own this one or refer to it.
+fn concerned<K>(store: &Store<Guarded>, object: &PartialObjectMeta<K>) -> Vec<ObjectRef<Guarded>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let (Some(namespace), Some(name)) = (&object.metadata.namespace, &object.metadata.name) else {
+        return Vec::new();
+    };
+    let owners = object.metadata.owner_references.iter().flatten();
+    let mut found: BTreeSet<String> = owners
+        .filter(|owner| owner.kind == "OidcProxy" && owner.controller == Some(true))
+        .map(|owner| owner.name.clone())
+        .collect();
+    for guarded in store.state() {
+        if let Ok(proxy) = &guarded.0
+            && proxy.namespace().as_ref() == Some(namespace)
+            && referenced_names(proxy).any(|referenced| referenced == name)
+        {
+            found.insert(proxy.name_any());
+        }
+    }
+    found
+        .iter()
+        .map(|name| ObjectRef::new(name).within(namespace))
+        .collect()
+}
