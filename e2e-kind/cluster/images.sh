@@ -39,6 +39,8 @@ build_image() {
   stage=$(mktemp -d "$CACHE_DIR/stage.XXXXXX")
   mkdir "$stage/out"
   cp "$(binaries_dir)/$name" "$stage/out/$name"
+  # The other thing that the Dockerfiles take from their build stage.
+  tar -xOf "$BASE_ARCHIVE" ./etc/ssl/certs/ca-certificates.crt >"$stage/out/ca-certificates.crt"
   long_step "image ${IMAGE[$name]}" "$CACHE_DIR/logs/image-$name.log" buildah_image "$name" "$stage" "$archive.new"
   rm -rf "$stage"
   mv "$archive.new" "$archive"
