@@ -210,7 +210,9 @@ impl Streaming {
             match frame.context("no piece of the body in time")? {
                 None => return Ok(None),
                 Some(frame) => {
-                    if let Ok(data) = frame?.into_data() {
+                    // HTTP/2 may end a stream with a frame without data.
+                    let data = frame?.into_data().unwrap_or_default();
+                    if !data.is_empty() {
                         return Ok(Some(data));
                     }
                 }

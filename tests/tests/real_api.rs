@@ -328,7 +328,7 @@ async fn acting_as_a_service_account_needs_the_right_to_be_that() {
 #[tokio::test]
 async fn a_watch_of_kube_apiserver_streams() {
     let bed = Bed::start().await;
-    let target = format!("{CONFIG_MAPS}?watch=true");
+    let target = format!("{CONFIG_MAPS}?watch=true&resourceVersion=0");
     let admin = ControlPlane::shared().await.admin().await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(admin, "default");
     for (protocol, name) in Protocol::BOTH.into_iter().zip(["watched-1", "watched-2"]) {
@@ -342,7 +342,8 @@ async fn a_watch_of_kube_apiserver_streams() {
             .unwrap();
         let mut text = String::new();
         while !text.contains(name) {
-            let piece = stream.next().await.unwrap().expect("the watch goes on");
+            let piece = stream.next().await.unwrap();
+            let piece = piece.unwrap_or_else(|| panic!("the watch ended after {text:?}"));
             text.push_str(&String::from_utf8_lossy(&piece));
         }
     }
