@@ -1,8 +1,9 @@
 //! One issuer at run time: its keys, how they are found and kept fresh.
 //!
-//! A task of its own discovers the issuer, fetches its keys and refreshes them. A request that
-//! meets an unknown key asks that task and waits; it never fetches by itself. So any number of
-//! such requests cause one fetch, and the pause between fetches is kept in one place.
+//! A task of its own discovers the issuer at once, and fetches its keys when the first token asks
+//! for them. A request that meets an unknown key asks that task and waits; it never fetches by
+//! itself. So any number of such requests cause one fetch, and the pause between fetches is kept
+//! in one place.
 
 use std::{
     sync::Arc,
@@ -79,8 +80,16 @@ struct Shared {
     keys: ArcSwapOption<KeySet>,
     report: ArcSwap<Report>,
     wanted: Notify,
-    /// Counts the fetches that have ended, well or not.
+    discovery: watch::Sender<Discovery>,
+    /// Counts the fetches of keys that have ended, well or not.
     fetched: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Discovery {
+    Untried,
+    Failed,
+    Done,
 }
 
 #[derive(Debug)]
@@ -116,6 +125,7 @@ impl IssuerAuthenticator {
                 message: None,
             }),
             wanted: Notify::new(),
+            discovery: watch::Sender::new(Discovery::Untried),
             fetched: watch::Sender::new(0),
         });
         let keeper = KeyKeeper {
@@ -177,11 +187,13 @@ impl IssuerAuthenticator {
         }
     }
 
-    /// Whether the first attempt to fetch the keys has ended.
+    /// Ends when discovery has been tried once.
     pub(crate) async fn first_attempt(&self) {
-        let mut fetched = self.shared.fetched.subscribe();
+        let mut discovery = self.shared.discovery.subscribe();
         // It fails only when the sender is gone, which this borrow excludes.
-        let _ = fetched.wait_for(|count| *count > 0).await;
+        let _ = discovery
+            .wait_for(|state| *state != Discovery::Untried)
+            .await;
     }
 
     /// Whether the key that verified a token is still one of the issuer's.
@@ -235,11 +247,19 @@ impl IssuerAuthenticator {
         .ok_or(TokenError::Signature)
     }
 
+    /// Has the keys fetched and waits for it; but not for an issuer that could not be discovered,
+    /// since whoever sends its tokens would be held up for nothing.
     async fn refresh(&self) {
         let mut fetched = self.shared.fetched.subscribe();
         fetched.mark_unchanged();
-        self.shared.wanted.notify_one();
-        let _ = timeout(PATIENCE, fetched.changed()).await;
+        let answer = async {
+            self.first_attempt().await;
+            self.shared.wanted.notify_one();
+            if *self.shared.discovery.borrow() == Discovery::Done {
+                let _ = fetched.changed().await;
+            }
+        };
+        let _ = timeout(PATIENCE, answer).await;
     }
 }
 
@@ -263,42 +283,87 @@ struct KeyKeeper {
 
 impl KeyKeeper {
     async fn run(self) {
+        let mut jwks_uri = self.until_discovered().await;
+        // Nobody has asked for keys so far: kube-apiserver leaves them alone until then, too.
+        self.shared.wanted.notified().await;
         let mut floor = FLOOR;
         loop {
             let started = Instant::now();
-            let outcome = self.fetch().await;
-            self.metrics.key_fetch(&self.name, outcome.is_ok());
+            let outcome = self.fetch_keys(&jwks_uri).await;
+            let failed = outcome.is_err();
             let brought_news = self.publish(outcome);
+            self.shared.fetched.send_modify(|count| *count += 1);
             floor = if brought_news {
                 FLOOR
             } else {
                 (floor * 2).min(FLOOR_LIMIT)
             };
-            self.shared.fetched.send_modify(|count| *count += 1);
-
-            let has_keys = self.shared.keys.load().is_some();
-            let next = started + jittered(if has_keys { REFRESH } else { RETRY });
-            tokio::select! {
-                () = sleep_until(next) => floor = FLOOR,
+            let next = started + jittered(if failed { RETRY } else { REFRESH });
+            let scheduled = tokio::select! {
+                () = sleep_until(next) => true,
                 // Whoever asks during the pause is answered by the fetch at its end.
-                () = self.shared.wanted.notified() => sleep_until(started + floor).await,
+                () = self.shared.wanted.notified() => {
+                    sleep_until(started + floor).await;
+                    false
+                }
+            };
+            if scheduled {
+                floor = FLOOR;
+            }
+            // An issuer may move its keys.
+            if (scheduled || failed)
+                && let Ok(moved) = self.discover().await
+            {
+                jwks_uri = moved;
             }
         }
     }
 
-    /// Discovers anew each time: an issuer may move its keys.
-    async fn fetch(&self) -> Result<KeySet, DiscoveryError> {
+    async fn until_discovered(&self) -> String {
+        let mut floor = FLOOR;
+        loop {
+            let started = Instant::now();
+            match self.discover().await {
+                Ok(jwks_uri) => {
+                    self.report(IssuerState::Ready, None);
+                    self.shared.discovery.send_replace(Discovery::Done);
+                    return jwks_uri;
+                }
+                Err(error) => {
+                    tracing::warn!(issuer = self.name, %error, "the issuer cannot be discovered");
+                    self.report(IssuerState::Failed, Some(error.to_string()));
+                    self.shared.discovery.send_replace(Discovery::Failed);
+                }
+            }
+            tokio::select! {
+                () = sleep_until(started + jittered(RETRY)) => {}
+                () = self.shared.wanted.notified() => sleep_until(started + floor).await,
+            }
+            floor = (floor * 2).min(RETRY);
+        }
+    }
+
+    async fn discover(&self) -> Result<String, DiscoveryError> {
         let body = self.client.get(&self.discovery_url).await?;
         let document: DiscoveryDocument = serde_json::from_slice(&body)
             .map_err(|_| DiscoveryError::Document(self.discovery_url.clone()))?;
         if document.issuer != self.url {
             return Err(DiscoveryError::Issuer(self.discovery_url.clone()));
         }
-        let body = self.client.get(&document.jwks_uri).await?;
-        let keys =
-            KeySet::parse(&body).map_err(|_| DiscoveryError::KeySet(document.jwks_uri.clone()))?;
+        Ok(document.jwks_uri)
+    }
+
+    async fn fetch_keys(&self, jwks_uri: &str) -> Result<KeySet, DiscoveryError> {
+        let outcome = self.fetch_key_set(jwks_uri).await;
+        self.metrics.key_fetch(&self.name, outcome.is_ok());
+        outcome
+    }
+
+    async fn fetch_key_set(&self, jwks_uri: &str) -> Result<KeySet, DiscoveryError> {
+        let body = self.client.get(jwks_uri).await?;
+        let keys = KeySet::parse(&body).map_err(|_| DiscoveryError::KeySet(jwks_uri.to_owned()))?;
         if keys.is_empty() {
-            return Err(DiscoveryError::NoKeys(document.jwks_uri));
+            return Err(DiscoveryError::NoKeys(jwks_uri.to_owned()));
         }
         Ok(keys)
     }
