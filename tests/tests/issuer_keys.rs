@@ -198,6 +198,10 @@ async fn an_outage_keeps_the_keys_that_are_there() {
 #[tokio::test]
 async fn an_issuer_that_never_answers_holds_up_nobody_else() {
     let bed = Bed::start().await;
+    // The keys are fetched when the first token asks for them.
+    bed.get_with(Protocol::H1, &bed.token("warm", &[]))
+        .await
+        .assert_status(200);
     bed.issuer.set_jwks(Behaviour::Hang);
     let stranger = SigningKey::generate(Alg::ES256, "stranger").unwrap();
     let unknown = bed.issuer.claims("mallory").sign(&stranger);
