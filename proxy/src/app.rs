@@ -66,11 +66,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let client = review_client(config)?;
     let store = SettingsStore::new(Arc::clone(&metrics));
     let readiness = Readiness::new(Arc::clone(&store), drain.clone(), Arc::clone(&metrics));
+    let admin_listener = bind(args.bind_address, args.readiness_probe_port)?;
+    let listener = bind(args.bind_address, args.secure_port)?;
     follow_settings(&args, &client, &store).await?;
     follow_tls_version(Arc::clone(&store), Arc::clone(&tls));
 
-    let admin_listener = bind(args.bind_address, args.readiness_probe_port)?;
-    let listener = bind(args.bind_address, args.secure_port)?;
     let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
     let streams = Streams {
         tasks: TaskTracker::new(),

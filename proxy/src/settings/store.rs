@@ -85,9 +85,8 @@ impl SettingsStore {
         Ok(())
     }
 
-    /// Notes why published settings are not taken.
+    /// Notes why published settings are not taken; who published them says it.
     pub(crate) fn refuse(&self, error: &SettingsError) {
-        tracing::error!(%error, "settings are refused; the last good ones stay in use");
         self.metrics.settings_error();
         self.error.store(Some(Arc::new(error.to_string())));
     }

@@ -84,9 +84,11 @@ fn take(object: &DynamicObject, store: &Arc<SettingsStore>) {
         );
         return;
     };
-    // An error is noted in the store, and says itself in /state and in the log.
-    match v1alpha1::Settings::decode(raw) {
-        Ok(settings) => drop(store.publish(settings)),
-        Err(error) => store.refuse(&SettingsError::Decode(error)),
+    let taken = v1alpha1::Settings::decode(raw)
+        .map_err(SettingsError::from)
+        .inspect_err(|error| store.refuse(error))
+        .and_then(|settings| store.publish(settings));
+    if let Err(error) = taken {
+        tracing::error!(%error, "the published settings are refused; the last good ones stay in use");
     }
 }
