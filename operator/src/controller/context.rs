@@ -6,6 +6,7 @@ use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
 use super::{
     Error,
     apply::Memory,
+    build::ADMIN_PORT,
     identity::Identity,
     observe::probe::Probe,
     options::Options,
@@ -42,7 +43,7 @@ impl Context {
             options,
             events,
             metrics,
-            probe: Probe::default(),
+            probe: Probe::new(ADMIN_PORT),
             memory: Memory::default(),
             transitions: Transitions::default(),
             pace: Pace::default(),

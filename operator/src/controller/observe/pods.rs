@@ -11,7 +11,7 @@ use oidcproxy_crds::{
 };
 
 use super::{probe::Probe, slices};
-use crate::controller::{apply::Error, build::ADMIN_PORT, identity::Identity};
+use crate::controller::{apply::Error, identity::Identity};
 
 /// As many pods are asked at a time.
 const CONCURRENCY: usize = 16;
@@ -34,7 +34,7 @@ impl Pods {
         let addresses = ready_addresses(&slices);
         let states = stream::iter(addresses)
             .map(|(pod, address)| async move {
-                let state = probe.state(&address, ADMIN_PORT).await;
+                let state = probe.state(&address).await;
                 if let Err(error) = &state {
                     tracing::debug!(
                         pod,

@@ -42,35 +42,35 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Probe {
     client: Client<HttpConnector, Empty<Bytes>>,
+    port: i32,
 }
 
-impl Default for Probe {
-    fn default() -> Self {
+impl Probe {
+    /// Asks at this port.
+    pub fn new(port: i32) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PATIENCE));
         // Pods come and go: a kept connection would outlive its pod's address.
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);
-        Self { client }
+        Self { client, port }
     }
-}
 
-impl Probe {
     /// What the pod at this address says of itself.
-    pub async fn state(&self, address: &str, port: i32) -> Result<ProxyState, Error> {
-        tokio::time::timeout(PATIENCE, self.ask(address, port))
+    pub async fn state(&self, address: &str) -> Result<ProxyState, Error> {
+        tokio::time::timeout(PATIENCE, self.ask(address))
             .await
             .unwrap_or(Err(Error::Timeout))
     }
 
-    async fn ask(&self, address: &str, port: i32) -> Result<ProxyState, Error> {
+    async fn ask(&self, address: &str) -> Result<ProxyState, Error> {
         let host = if address.contains(':') {
             format!("[{address}]")
         } else {
             address.to_owned()
         };
-        let uri = format!("http://{host}:{port}/state").parse()?;
+        let uri = format!("http://{host}:{}/state", self.port).parse()?;
         let response = self.client.get(uri).await?;
         if response.status() != http::StatusCode::OK {
             return Err(Error::Status(response.status()));
@@ -110,15 +110,15 @@ mod tests {
             body.len()
         );
         let port = answering(answer.leak()).await;
-        let state = Probe::default().state("127.0.0.1", port).await.unwrap();
+        let state = Probe::new(port).state("127.0.0.1").await.unwrap();
         assert_eq!(state.revision.as_deref(), Some("r"));
     }
 
     #[tokio::test]
     async fn anything_else_is_an_error() {
         let port = answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
-        let state = Probe::default().state("127.0.0.1", port).await;
+        let state = Probe::new(port).state("127.0.0.1").await;
         assert!(matches!(state, Err(Error::Status(_))), "{state:?}");
-        assert!(Probe::default().state("127.0.0.1", 1).await.is_err());
+        assert!(Probe::new(1).state("127.0.0.1").await.is_err());
     }
 }

@@ -1,0 +1,370 @@
+//! The operator over a real kube-apiserver: in this process, with the rights that the chart gives
+//! it and none else.
+//!
+//! One operator serves all tests: it looks at every `OidcProxy` of the cluster, so each test has
+//! a namespace of its own out of those that are allowed.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use oidc_proxy_operator::{
+    controller::{
+        Context,
+        options::{Namespaces, Options},
+        watch,
+    },
+    events::Events,
+    metrics::Metrics,
+};
+use oidcproxy_crds::{OidcProxy, schema::custom_resource_definition};
+use oidcproxy_tests::control_plane::ControlPlane;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+const HOME: &str = "default";
+const ACCOUNT: &str = "operator";
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+/// Where the operator honours what it finds; one for each test that makes something.
+pub(crate) const ALLOWED: [&str; 9] = [
+    "t-children",
+    "t-drift",
+    "t-refused",
+    "t-missing",
+    "t-foreign",
+    "t-gone",
+    "t-names",
+    "t-forbidden",
+    "t-less",
+];
+/// Where it does not.
+pub(crate) const ELSEWHERE: &str = "t-elsewhere";
+
+/// One test's view of the cluster.
+pub(crate) struct Bed {
+    pub(crate) client: Client,
+    pub(crate) namespace: &'static str,
+}
+
+impl Bed {
+    /// A namespace with an operator that looks at it.
+    pub(crate) async fn new(namespace: &'static str) -> Self {
+        let plane = ControlPlane::shared().await;
+        let client = plane.admin().await.unwrap();
+        static STARTED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+        STARTED
+            .get_or_init(|| async {
+                prepare(plane, &client).await;
+                start_operator(plane).await;
+            })
+            .await;
+        Self { client, namespace }
+    }
+
+    /// Any kind of the namespace, or of the cluster, as JSON.
+    pub(crate) fn api(&self, group: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = group.rsplit_once('/').unwrap_or(("", group));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        if kind.starts_with("Cluster") {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), self.namespace, &resource)
+        }
+    }
+
+    pub(crate) fn proxies(&self) -> Api<OidcProxy> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    /// Applies `corp` with these parts of a spec.
+    pub(crate) async fn apply(&self, spec: Value) -> OidcProxy {
+        let mut whole = json!({"authentication": {"jwt": [{
+            "name": "corp",
+            "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
+        }]}});
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        let object = json!({
+            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": "corp"}, "spec": whole,
+        });
+        let params = PatchParams::apply("test").force();
+        self.proxies()
+            .patch("corp", &params, &Patch::Apply(&object))
+            .await
+            .unwrap()
+    }
+
+    /// Waits until `corp` is as it should be.
+    pub(crate) async fn wait(&self, what: &str, check: impl Fn(&OidcProxy) -> bool) -> OidcProxy {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let proxy = self.proxies().get("corp").await.unwrap();
+            if check(&proxy) {
+                return proxy;
+            }
+            let status = serde_json::to_string_pretty(&proxy.status).unwrap();
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within 30 s: {status}"
+            );
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until a condition says this about the newest generation.
+    pub(crate) async fn wait_condition(
+        &self,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> OidcProxy {
+        self.wait(&format!("{type_}={status} {reason}"), |proxy| {
+            condition(proxy, type_).is_some_and(|found| {
+                found["status"] == status
+                    && found["reason"] == reason
+                    && found["observedGeneration"] == json!(proxy.metadata.generation)
+            })
+        })
+        .await
+    }
+
+    /// Waits until an object is as it should be.
+    pub(crate) async fn wait_object(
+        &self,
+        (group, kind, name): (&str, &str, &str),
+        check: impl Fn(Option<&Value>) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let api = self.api(group, kind);
+        loop {
+            let found = api.get_opt(name).await.unwrap();
+            let found = found.map(|object| serde_json::to_value(object).unwrap());
+            if check(found.as_ref()) {
+                return found.unwrap_or_default();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{kind} {name}: not within 30 s: {found:#?}"
+            );
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// A condition of an `OidcProxy`.
+pub(crate) fn condition(proxy: &OidcProxy, type_: &str) -> Option<Value> {
+    let status = serde_json::to_value(proxy.status.as_ref()?).unwrap();
+    let all = status["conditions"].as_array()?.clone();
+    all.into_iter().find(|condition| condition["type"] == type_)
+}
+
+async fn prepare(plane: &ControlPlane, admin: &Client) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(admin.clone());
+    let definition = custom_resource_definition();
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
+    let established = kube::runtime::wait::conditions::is_crd_established();
+    let waiting =
+        kube::runtime::wait::await_condition(definitions, "oidcproxies.oidcproxy.dev", established);
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+
+    for namespace in ALLOWED.iter().chain([&ELSEWHERE, &HOME]) {
+        let object =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        plane
+            .create::<Namespace>(Api::all(admin.clone()), object)
+            .await
+            .unwrap();
+    }
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
+    plane
+        .create::<ServiceAccount>(Api::namespaced(admin.clone(), HOME), account)
+        .await
+        .unwrap();
+    let role = |kind: &str, rules: Value| json!({"apiVersion": RBAC, "kind": kind, "metadata": {"name": ACCOUNT}, "rules": rules});
+    let binding = |kind: &str, role: &str| {
+        json!({
+            "apiVersion": RBAC, "kind": kind, "metadata": {"name": ACCOUNT},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": ACCOUNT},
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}],
+        })
+    };
+    plane
+        .create::<ClusterRole>(
+            Api::all(admin.clone()),
+            role("ClusterRole", cluster_rules()),
+        )
+        .await
+        .unwrap();
+    plane
+        .create::<ClusterRoleBinding>(
+            Api::all(admin.clone()),
+            binding("ClusterRoleBinding", "ClusterRole"),
+        )
+        .await
+        .unwrap();
+    for namespace in ALLOWED.iter().chain([&HOME]) {
+        let rules = if *namespace == HOME {
+            home_rules()
+        } else {
+            namespace_rules()
+        };
+        plane
+            .create::<Role>(
+                Api::namespaced(admin.clone(), namespace),
+                role("Role", rules),
+            )
+            .await
+            .unwrap();
+        plane
+            .create::<RoleBinding>(
+                Api::namespaced(admin.clone(), namespace),
+                binding("RoleBinding", "Role"),
+            )
+            .await
+            .unwrap();
+    }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+fn cluster_rules() -> Value {
+    let original = |part: &str| format!("userextras/originaluser.jetstack.io-{part}");
+    let (user, groups, uid, extra) = (
+        original("user"),
+        original("groups"),
+        original("uid"),
+        original("extra"),
+    );
+    let credential = "userextras/authentication.kubernetes.io/credential-id";
+    json!([
+        rule(
+            "oidcproxy.dev",
+            &["oidcproxies"],
+            &["get", "list", "watch", "patch"]
+        ),
+        rule(
+            "oidcproxy.dev",
+            &["oidcproxies/status"],
+            &["get", "update", "patch"]
+        ),
+        rule(
+            "rbac.authorization.k8s.io",
+            &["clusterroles", "clusterrolebindings"],
+            &["get", "list", "watch", "create", "patch", "delete"]
+        ),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+        rule(
+            "",
+            &["users", "groups", "serviceaccounts"],
+            &["impersonate"]
+        ),
+        rule(
+            "authentication.k8s.io",
+            &[
+                "uids",
+                credential,
+                &user,
+                &groups,
+                &uid,
+                &extra,
+                "userextras/held"
+            ],
+            &["impersonate"]
+        ),
+        rule(
+            "authorization.k8s.io",
+            &["subjectaccessreviews"],
+            &["create"]
+        ),
+    ])
+}
+
+fn namespace_rules() -> Value {
+    let all = ["get", "list", "watch", "create", "patch", "delete"];
+    json!([
+        rule("", &["serviceaccounts", "services", "configmaps"], &all),
+        rule(
+            "",
+            &["secrets"],
+            &["get", "list", "watch", "create", "update", "delete"]
+        ),
+        rule("apps", &["deployments"], &all),
+        rule("policy", &["poddisruptionbudgets"], &all),
+        rule("networking.k8s.io", &["networkpolicies"], &all),
+        rule(
+            "rbac.authorization.k8s.io",
+            &["roles", "rolebindings"],
+            &all
+        ),
+        rule(
+            "discovery.k8s.io",
+            &["endpointslices"],
+            &["get", "list", "watch"]
+        ),
+    ])
+}
+
+/// The Lease, and the API server's ports.
+fn home_rules() -> Value {
+    json!([
+        rule("coordination.k8s.io", &["leases"], &["create"]),
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["lead"], "verbs": ["get", "update"]},
+        {"apiGroups": [""], "resources": ["services"], "resourceNames": ["kubernetes"], "verbs": ["get"]},
+        rule("discovery.k8s.io", &["endpointslices"], &["list"]),
+    ])
+}
+
+/// A client with the operator's own rights.
+pub(crate) async fn operator_client(plane: &ControlPlane) -> Client {
+    let token = plane.service_account_token(ACCOUNT).await.unwrap();
+    plane.client(&json!({"token": token})).await.unwrap()
+}
+
+/// On a thread of its own: the runtime of a test ends with the test.
+async fn start_operator(plane: &'static ControlPlane) {
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let client = operator_client(plane).await;
+            let options = Options {
+                namespaces: Namespaces::Listed(ALLOWED.iter().map(ToString::to_string).collect()),
+                proxy_image: "proxy:test".into(),
+                image_pull_policy: None,
+                cluster_domain: "cluster.local".into(),
+                allow_image_override: false,
+                operator_namespace: HOME.into(),
+                operator_pod_labels: std::iter::once(("app".to_owned(), "operator".to_owned()))
+                    .collect(),
+            };
+            let events = Events::new(client.clone(), "test");
+            let context = Context::new(client, options, events, Metrics::default());
+            watch::run(Arc::new(context), CancellationToken::new()).await;
+        });
+    });
+}
