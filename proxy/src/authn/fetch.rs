@@ -26,7 +26,7 @@ pub(crate) enum FetchError {
     #[error("{0} is not an https URL")]
     Url(String),
     /// The certificates to trust cannot be used.
-    #[error("the issuer's certificate authority cannot be used: {0}")]
+    #[error("its certificateAuthority cannot be used: {0}")]
     Authority(String),
     /// No answer.
     #[error("{url} cannot be reached: {cause}")]

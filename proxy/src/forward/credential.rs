@@ -18,12 +18,12 @@ const REREAD: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     /// The file cannot be read.
-    #[error("cannot read the token file {path}: {source}")]
+    #[error("cannot read the token file {path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It cannot be sent in a header.
     #[error("the token for kube-apiserver is empty or has characters that no token has")]
@@ -71,9 +71,9 @@ impl OwnCredential {
 async fn read(path: &Path) -> Result<String, CredentialError> {
     tokio::fs::read_to_string(path)
         .await
-        .map_err(|source| CredentialError::Read {
+        .map_err(|cause| CredentialError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })
 }
 

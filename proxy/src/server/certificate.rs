@@ -24,12 +24,12 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file holds no certificate.
     #[error("{0} holds no PEM certificate")]
@@ -38,14 +38,14 @@ pub(crate) enum CertificateError {
     #[error("{0} holds no PEM private key")]
     NoKey(PathBuf),
     /// The key is not the certificate's.
-    #[error("{certificate} and {key} do not belong together: {source}")]
+    #[error("{certificate} and {key} do not belong together: {cause}")]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
         /// What rustls says.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
 }
 
@@ -159,10 +159,10 @@ impl CertificateFiles {
             .ok()
             .flatten()
             .ok_or_else(|| CertificateError::NoKey(self.key.clone()))?;
-        let mismatch = |source| CertificateError::Mismatch {
+        let mismatch = |cause| CertificateError::Mismatch {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
-            source,
+            cause,
         };
         let provider = CryptoProvider::get_default()
             .ok_or_else(|| mismatch(rustls::Error::General("no TLS provider".to_owned())))?;
@@ -173,8 +173,8 @@ impl CertificateFiles {
 async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     tokio::fs::read(path)
         .await
-        .map_err(|source| CertificateError::Read {
+        .map_err(|cause| CertificateError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })
 }

@@ -10,10 +10,10 @@ const BACKLOG: i32 = 1024;
 
 /// Why a port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}: {cause}")]
 pub(crate) struct ListenError {
     address: SocketAddr,
-    source: std::io::Error,
+    cause: std::io::Error,
 }
 
 /// Listens on an address; without one on all of them, IPv6 and IPv4 alike where the machine has
@@ -22,7 +22,7 @@ pub(crate) fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Li
     let Some(address) = address else {
         let everywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
         return listen(everywhere).or_else(|error| {
-            if error.source.kind() == std::io::ErrorKind::AddrInUse {
+            if error.cause.kind() == std::io::ErrorKind::AddrInUse {
                 return Err(error);
             }
             bind(Some(Ipv4Addr::UNSPECIFIED.into()), port)
@@ -32,7 +32,7 @@ pub(crate) fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Li
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    socket(address).map_err(|source| ListenError { address, source })
+    socket(address).map_err(|cause| ListenError { address, cause })
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {

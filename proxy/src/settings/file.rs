@@ -20,28 +20,28 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is not a valid configuration.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Parse {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: AuthenticationConfigError,
+        cause: AuthenticationConfigError,
     },
     /// Its content cannot be served with.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Settings {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: SettingsError,
+        cause: SettingsError,
     },
 }
 
@@ -75,9 +75,9 @@ pub(crate) async fn follow_file(
 async fn read(path: &Path) -> Result<String, FileError> {
     tokio::fs::read_to_string(path)
         .await
-        .map_err(|source| FileError::Read {
+        .map_err(|cause| FileError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })
 }
 
@@ -87,9 +87,9 @@ fn publish(
     base: &v1alpha1::Settings,
     store: &Arc<SettingsStore>,
 ) -> Result<(), FileError> {
-    let mut parsed = authentication_config::parse(text).map_err(|source| FileError::Parse {
+    let mut parsed = authentication_config::parse(text).map_err(|cause| FileError::Parse {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     parsed
         .reserved_prefixes
@@ -105,8 +105,8 @@ fn publish(
         .sealed()
         .map_err(|error| SettingsError::Decode(error.into()))
         .and_then(|sealed| store.publish(sealed))
-        .map_err(|source| FileError::Settings {
+        .map_err(|cause| FileError::Settings {
             path: path.to_owned(),
-            source,
+            cause,
         })
 }

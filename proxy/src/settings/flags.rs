@@ -85,12 +85,12 @@ pub(crate) enum FlagError {
     #[error("--oidc-required-claim: {0:?} is not of the form claim=value")]
     RequiredClaim(String),
     /// The CA file cannot be read.
-    #[error("--oidc-ca-file: cannot read {path}: {source}")]
+    #[error("--oidc-ca-file: cannot read {path}: {cause}")]
     CertificateAuthority {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A group that can never be allowed.
     #[error("--allow-reserved-groups: {0:?} can never be allowed")]
@@ -136,10 +136,10 @@ impl OidcFlags {
         let authority = match &self.oidc_ca_file {
             None => None,
             Some(path) => {
-                let pem = std::fs::read_to_string(path).map_err(|source| {
+                let pem = std::fs::read_to_string(path).map_err(|cause| {
                     FlagError::CertificateAuthority {
                         path: path.clone(),
-                        source,
+                        cause,
                     }
                 })?;
                 settings

@@ -56,12 +56,12 @@ pub(crate) enum SettingsError {
     #[error("issuer {0} refers to a certificate authority that the settings do not hold")]
     MissingAuthority(String),
     /// An issuer's certificates cannot be used.
-    #[error("issuer {name}: {source}")]
+    #[error("issuer {name}: {cause}")]
     Issuer {
         /// The issuer's name.
         name: String,
         /// Why not.
-        source: FetchError,
+        cause: FetchError,
     },
 }
 
@@ -95,7 +95,7 @@ impl Settings {
             } else {
                 let name = issuer.name.clone();
                 let started = IssuerAuthenticator::start(issuer, authority, Arc::clone(metrics));
-                Arc::new(started.map_err(|source| SettingsError::Issuer { name, source })?)
+                Arc::new(started.map_err(|cause| SettingsError::Issuer { name, cause })?)
             });
         }
         let reserved = ReservedNames {
