@@ -41,7 +41,7 @@ pub struct Args {
     /// The name to hold the Lease by [default: the host's name]
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
-    /// Labels of the operator's own pods, as `key=value,..`: the proxies' NetworkPolicies let them in
+    /// Labels of the operator's own pods, as `key=value,..`: the proxies let them in
     #[arg(
         long,
         env = "OPERATOR_POD_LABELS",

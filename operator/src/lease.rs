@@ -117,9 +117,10 @@ impl Elector {
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        match timeout(RETRY, self.replace(&lease)).await {
-            Ok(Ok(_)) => tracing::info!("the Lease is released"),
-            _ => tracing::warn!("the Lease could not be released"),
+        if let Ok(Ok(_)) = timeout(RETRY, self.replace(&lease)).await {
+            tracing::info!("the Lease is released");
+        } else {
+            tracing::warn!("the Lease could not be released");
         }
     }
 

@@ -66,7 +66,7 @@ pub fn names(resolved: &Resolved, service: &Service) -> BTreeSet<String> {
     names.extend(resolved.hostnames.iter().cloned());
     names.extend(cluster_ips(service));
     names.extend(load_balancer_addresses(service));
-    names.into_iter().map(canonical).collect()
+    names.iter().map(|name| canonical(name)).collect()
 }
 
 /// The Service's own addresses.
@@ -94,7 +94,7 @@ pub fn load_balancer_addresses(service: &Service) -> Vec<String> {
 }
 
 /// One spelling for each address and name, as a certificate is read back.
-fn canonical(name: String) -> String {
+fn canonical(name: &str) -> String {
     match name.parse::<std::net::IpAddr>() {
         Ok(address) => address.to_string(),
         Err(_) => name.to_ascii_lowercase(),

@@ -72,7 +72,7 @@ fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
-/// Removes ClusterRoles and bindings whose `OidcProxy` is gone, as after a finalizer that
+/// Removes each ClusterRole and binding whose `OidcProxy` is gone, as after a finalizer that
 /// somebody took off by hand.
 pub async fn sweep(client: &Client) -> Result<(), Error> {
     sweep_kind::<ClusterRoleBinding>(client).await?;

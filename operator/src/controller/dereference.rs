@@ -47,7 +47,7 @@ pub async fn read(
     Ok(references)
 }
 
-/// The names of the ConfigMaps and Secrets that a spec refers to.
+/// The names of the objects that a spec refers to.
 pub fn referenced_names(proxy: &OidcProxy) -> impl Iterator<Item = &str> {
     let sources = proxy
         .spec

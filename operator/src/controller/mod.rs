@@ -73,7 +73,8 @@ async fn pass(object: &Guarded, context: &Context) -> Result<Action, Error> {
     writer.first_sight().await?;
     let before = writer.status();
     let (mut progress, mut news) = (Progress::default(), News::default());
-    let result = advance(context, &identity, &mut writer, &mut progress, &mut news).await;
+    let steps = advance(context, &identity, &mut writer, &mut progress, &mut news);
+    let result = Box::pin(steps).await;
     if let Err(error) = &result {
         let Some(problem) = error.problem(context.pace.failures(&identity.uid)) else {
             return Err(context.failed(&identity, result));
@@ -137,9 +138,8 @@ async fn advance(
         return Err(Refusal::new(Reason::SettingsPruned, message).into());
     }
 
-    let Outcome { workload, reverted } = applier
-        .workload(build::workload(&resolved, &published))
-        .await?;
+    let applying = applier.workload(build::workload(&resolved, &published));
+    let Outcome { workload, reverted } = Box::pin(applying).await?;
     news.reverted = reverted;
     progress.workload = Some(workload);
     let pods = Pods::observe(client, identity, &context.probe).await?;
@@ -179,6 +179,7 @@ async fn look_after(
 }
 
 /// When to try again after an error.
+#[allow(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     if matches!(error, Error::Unreadable(_) | Error::Incomplete) {
         return Action::await_change();

@@ -12,7 +12,7 @@ use super::{
 pub(super) struct News {
     /// Certificates that were issued.
     pub(super) issued: Vec<String>,
-    /// ConfigMaps that somebody had edited.
+    /// What somebody had edited, by name.
     pub(super) reverted: Vec<String>,
 }
 

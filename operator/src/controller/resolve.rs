@@ -140,7 +140,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
 pub fn lifetimes(issued: Option<&SelfIssued>) -> Lifetimes {
     let authority = issued.and_then(|issued| issued.authority.as_ref());
     let or_hours = |value: Option<kube::core::Duration>, hours| {
-        value.map_or(Duration::from_hours(hours), Duration::from)
+        value.map_or_else(|| Duration::from_hours(hours), Duration::from)
     };
     Lifetimes {
         leaf: or_hours(issued.and_then(|issued| issued.duration), 2160),

@@ -32,7 +32,7 @@ pub struct Progress {
     pub foundation: Option<Foundation<Applied>>,
     /// The certificates.
     pub issued: Option<Issued>,
-    /// Deployment and ConfigMaps.
+    /// The Deployment and what is published for users.
     pub workload: Option<Workload<Applied>>,
     /// What the pods say.
     pub pods: Option<Pods>,
@@ -180,7 +180,7 @@ fn all_conditions(
         };
         match verdict {
             Some(verdict) => {
-                conditions.set(type_, verdict.status, &verdict.reason, &verdict.message)
+                conditions.set(type_, verdict.status, &verdict.reason, &verdict.message);
             }
             None => conditions.keep(type_),
         }
@@ -233,4 +233,4 @@ pub fn is_true(status: &OidcProxyStatus, type_: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -166,4 +166,6 @@ fn wrong_extra_key(key: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 pub(super) mod tests;

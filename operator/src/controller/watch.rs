@@ -60,7 +60,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             match result {
                 Ok((object, _)) => tracing::debug!(%object, "looked at"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "pass failed")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "pass failed");
                 }
             }
         })

@@ -56,8 +56,7 @@ pub fn encode_certificate(der: &[u8]) -> String {
         pem.push('\n');
         rest = after;
     }
-    pem.push_str(&format!("-----END {CERTIFICATE}-----\n"));
-    pem
+    pem + &format!("-----END {CERTIFICATE}-----\n")
 }
 
 /// A short name for a bundle, by its content.

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
     use crate::controller::resolve::tests::resolved;
 
-    fn of(spec: Value, addresses: Value) -> String {
+    fn of(spec: Value, addresses: &Value) -> String {
         let service = json!({"status": {"loadBalancer": {"ingress": addresses}}});
         endpoint(&resolved(spec), &serde_json::from_value(service).unwrap())
     }
@@ -35,20 +35,17 @@ mod tests {
         let balancer = json!([{"ip": "192.0.2.1"}]);
         let hostnames = json!({"hostnames": ["k8s.example.com", "b"]});
         let external = json!({"hostnames": ["a"], "externalURL": "https://x/y"});
-        assert_eq!(
-            of(json!({"serving": external}), balancer.clone()),
-            "https://x/y"
-        );
+        assert_eq!(of(json!({"serving": external}), &balancer), "https://x/y");
         assert_eq!(
             of(
                 json!({"serving": hostnames, "service": {"port": 8443}}),
-                balancer.clone()
+                &balancer
             ),
             "https://k8s.example.com:8443"
         );
-        assert_eq!(of(json!({}), balancer), "https://192.0.2.1");
-        assert_eq!(of(json!({}), json!([])), "https://corp.auth.svc");
+        assert_eq!(of(json!({}), &balancer), "https://192.0.2.1");
+        assert_eq!(of(json!({}), &json!([])), "https://corp.auth.svc");
         let v6 = json!({"serving": {"hostnames": ["fd00::1"]}});
-        assert_eq!(of(v6, json!([])), "https://[fd00::1]");
+        assert_eq!(of(v6, &json!([])), "https://[fd00::1]");
     }
 }

@@ -1,1 +1,288 @@
+use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
+use oidcproxy_crds::state::IssuerState;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    controller::{
+        build::{self, Prepared, Published, Surroundings, grants},
+        observe::pods::tests::{pods, state},
+        resolve::tests::resolved,
+        validate::tests::options,
+    },
+    pki::{authority::tests::authority, leaf::Leaf},
+};
+
+const NOW: i64 = 1_800_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
+
+/// As if the API server had returned what was sent.
+fn foundation(resolved: &Resolved) -> Foundation<Applied> {
+    let Foundation {
+        service_account,
+        cluster_role,
+        cluster_role_binding,
+        role,
+        role_binding,
+        network_policy,
+        service,
+        stage: _,
+    }: Foundation<Prepared> = build::foundation(
+        resolved,
+        &grants(&resolved.settings),
+        &Surroundings::default(),
+        &options(),
+    );
+    Foundation {
+        service_account,
+        cluster_role,
+        cluster_role_binding,
+        role,
+        role_binding,
+        network_policy,
+        service,
+        stage: PhantomData,
+    }
+}
+
+fn workload(resolved: &Resolved, deployment: &Value) -> Workload<Applied> {
+    let published = Published {
+        ca_bundle: String::new(),
+        endpoint: String::new(),
+    };
+    let prepared = build::workload(resolved, &published);
+    let mut applied = prepared.deployment;
+    applied.metadata.generation = Some(2);
+    applied.status = serde_json::from_value(deployment.clone()).unwrap();
+    Workload {
+        trust: prepared.trust,
+        kubeconfig: prepared.kubeconfig,
+        pod_disruption_budget: prepared.pod_disruption_budget,
+        deployment: applied,
+        stage: PhantomData,
+    }
+}
+
+fn issued() -> Issued {
+    let root = authority();
+    let names: BTreeSet<String> = ["corp.auth.svc".to_owned()].into();
+    let leaf = Leaf::issue(
+        &root,
+        "corp",
+        &names,
+        Duration::from_hours(2160),
+        Timestamp::now(),
+    );
+    let leaf = leaf.unwrap();
+    Issued {
+        ca_bundle: root.pem().to_owned(),
+        authority_not_after: root.not_after(),
+        due: leaf.facts.not_after,
+        leaf,
+        news: Vec::new(),
+    }
+}
+
+fn available() -> Value {
+    json!({"observedGeneration": 2, "conditions": [{"type": "Available", "status": "True"}]})
+}
+
+/// A pass in which everything went well.
+pub(in crate::controller) fn good(spec: Value) -> Progress {
+    let resolved = resolved(spec);
+    let issued = issued();
+    let one = state(
+        &resolved.settings.revision,
+        &issued.leaf.facts.serial,
+        IssuerState::Ready,
+    );
+    Progress {
+        foundation: Some(foundation(&resolved)),
+        workload: Some(workload(&resolved, &available())),
+        pods: Some(pods(vec![Some(one.clone()), Some(one)])),
+        handshake: Some(Ok(())),
+        problem: None,
+        issued: Some(issued),
+        resolved: Some(resolved),
+    }
+}
+
+fn status_of(previous: &OidcProxyStatus, progress: &Progress) -> OidcProxyStatus {
+    let identity = resolved(json!({})).identity;
+    derive(previous, &identity, 3, progress, now())
+}
+
+fn of(progress: &Progress) -> OidcProxyStatus {
+    status_of(&OidcProxyStatus::default(), progress)
+}
+
+/// `status reason` of a condition.
+fn says(status: &OidcProxyStatus, type_: &str) -> Option<String> {
+    let all = status.conditions.iter();
+    all.clone()
+        .find(|condition| condition.type_ == type_)
+        .map(|condition| format!("{} {}", condition.status, condition.reason))
+}
+
+fn ready(progress: &Progress) -> String {
+    says(&of(progress), "Ready").unwrap()
+}
+
+#[test]
+fn from_first_sight_everything_is_unknown() {
+    let status = first_sight(&OidcProxyStatus::default(), 1, now());
+    assert_eq!(status.conditions.len(), types::STANDING.len() + 1);
+    for type_ in types::STANDING {
+        assert_eq!(says(&status, type_).unwrap(), "Unknown Pending");
+    }
+    assert_eq!(says(&status, "Reconciling").unwrap(), "True Pending");
+    assert_eq!(status.observed_generation, None);
+}
+
+#[test]
+fn when_all_is_well_nothing_but_the_standing_conditions_is_there() {
+    let progress = good(json!({"serving": {"hostnames": ["k8s.example.com"]}}));
+    let status = of(&progress);
+    for type_ in types::STANDING {
+        assert!(
+            is_true(&status, type_),
+            "{type_}: {:?}",
+            says(&status, type_)
+        );
+    }
+    assert_eq!(status.conditions.len(), types::STANDING.len());
+    assert_eq!(status.observed_generation, Some(3));
+    assert_eq!(status.endpoint.as_deref(), Some("https://k8s.example.com"));
+    let replicas = status.replicas.unwrap();
+    assert_eq!(
+        (replicas.desired, replicas.ready, replicas.current),
+        (2, 2, 2)
+    );
+    assert_eq!(status.issuers[0].state, IssuerState::Ready);
+    assert_eq!(
+        status_of(&status, &progress),
+        status,
+        "a steady state says nothing new"
+    );
+}
+
+#[test]
+fn ready_waits_for_each_link_of_the_chain() {
+    let mut progress = good(json!({}));
+    progress.handshake = Some(Err("refused".into()));
+    assert_eq!(ready(&progress), "False HandshakeFailed");
+
+    let mut progress = good(json!({}));
+    progress
+        .pods
+        .as_mut()
+        .unwrap()
+        .states
+        .insert("corp-9".into(), None);
+    assert_eq!(ready(&progress), "False ProxiesNotCurrent");
+    assert_eq!(says(&of(&progress), "Serving").unwrap(), "True Serving");
+
+    let mut progress = good(json!({}));
+    progress.pods = Some(pods(vec![Some(state("old", "old", IssuerState::Ready))]));
+    assert_eq!(ready(&progress), "False ProxiesNotCurrent");
+
+    let mut progress = good(json!({}));
+    progress.pods = Some(Pods::default());
+    assert_eq!(ready(&progress), "False NoReadyPods");
+    assert_eq!(
+        says(&of(&progress), "Serving").unwrap(),
+        "False NoPodServes"
+    );
+
+    let balancer = good(json!({"service": {"type": "LoadBalancer"}}));
+    assert_eq!(ready(&balancer), "False EndpointPending");
+    assert_eq!(
+        says(&of(&balancer), "Reconciling").unwrap(),
+        "True EndpointPending"
+    );
+    let named = good(json!({"service": {"type": "LoadBalancer"}, "serving": {"hostnames": ["a"]}}));
+    assert_eq!(ready(&named), "True Ready");
+}
+
+#[test]
+fn a_deployment_counts_at_its_newest_generation() {
+    let rows = [
+        (json!({}), "False DeploymentProgressing"),
+        (
+            json!({"observedGeneration": 1, "conditions": [{"type": "Available", "status": "True"}]}),
+            "False DeploymentProgressing",
+        ),
+        (
+            json!({"observedGeneration": 2}),
+            "False DeploymentUnavailable",
+        ),
+        (
+            json!({"observedGeneration": 2, "conditions": [{"type": "Available", "status": "False"}]}),
+            "False DeploymentUnavailable",
+        ),
+    ];
+    for (deployment, expected) in rows {
+        let mut progress = good(json!({}));
+        let resolved = progress.resolved.as_ref().unwrap();
+        progress.workload = Some(workload(resolved, &deployment));
+        assert_eq!(ready(&progress), expected, "{deployment}");
+    }
+}
+
+#[test]
+fn issuers_do_not_decide_over_ready() {
+    for (state_, expected) in [
+        (IssuerState::Failed, "False IssuerUnreachable"),
+        (IssuerState::Pending, "Unknown NotAskedYet"),
+        (IssuerState::Degraded, "True Degraded"),
+    ] {
+        let mut progress = good(json!({}));
+        for state in progress.pods.as_mut().unwrap().states.values_mut() {
+            state.as_mut().unwrap().issuers[0].state = state_;
+        }
+        let status = of(&progress);
+        assert_eq!(says(&status, "IssuersReachable").unwrap(), expected);
+        assert_eq!(says(&status, "Ready").unwrap(), "True Ready");
+    }
+}
+
+#[test]
+fn a_refused_spec_leaves_what_serves() {
+    let before = of(&good(json!({})));
+    let good_pods = good(json!({})).pods;
+    let refusal = Refusal::new(Reason::InvalidSpec, "spec.x: wrong");
+    let progress = Progress {
+        problem: Some((&refusal).into()),
+        pods: good_pods,
+        ..Progress::default()
+    };
+    let after = status_of(&before, &progress);
+    assert_eq!(after.settings, before.settings);
+    assert_eq!(after.certificate, before.certificate);
+    assert_eq!(says(&after, "Stalled").unwrap(), "True InvalidSpec");
+    assert_eq!(says(&after, "Ready").unwrap(), "False InvalidSpec");
+    assert_eq!(says(&after, "SpecValid").unwrap(), "False InvalidSpec");
+    assert_eq!(says(&after, "Serving").unwrap(), "True Serving");
+    assert_eq!(says(&after, "RBACReady").unwrap(), "True Granted");
+    assert_eq!(says(&after, "Reconciling"), None);
+
+    let again = status_of(&after, &good(json!({})));
+    assert_eq!(says(&again, "Stalled"), None);
+}
+
+#[test]
+fn settings_are_published_only_over_rights_and_a_certificate() {
+    let mut progress = good(json!({}));
+    progress.foundation = None;
+    progress.problem = Some(Problem::of(types::RBAC_READY, "Forbidden", "no".into()));
+    let status = of(&progress);
+    assert!(status.settings.is_none());
+    assert_eq!(says(&status, "RBACReady").unwrap(), "False Forbidden");
+    assert_eq!(says(&status, "SpecValid").unwrap(), "True Valid");
+    assert_eq!(says(&status, "Stalled"), None);
+    assert_eq!(says(&status, "Reconciling").unwrap(), "True Forbidden");
+}

@@ -1,0 +1,282 @@
+//! One row per field: what is not implemented yet, and what is wrong.
+
+use serde_json::{Value, json};
+
+use super::{
+    Findings, Reason, Refusal, not_implemented,
+    tests::{jwt, options, proxy, validated},
+};
+
+fn refusal(spec: Value) -> Refusal {
+    let shown = spec.to_string();
+    validated(&proxy(spec)).expect_err(&shown)
+}
+
+fn issued(fields: &Value) -> Value {
+    json!({"serving": {"certificate": {"source": "SelfIssued", "selfIssued": fields}}})
+}
+
+/// One row per field that is refused until it does something.
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn what_is_not_implemented_is_refused() {
+    let key_ref = json!({"name": "x", "key": "y"});
+    let rows = [
+        (
+            "authentication.anonymous.enabled",
+            json!({"authentication": {"anonymous": {"enabled": true}}}),
+        ),
+        (
+            "authentication.tokenPassthrough.mode",
+            json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}}),
+        ),
+        (
+            "authentication.httpProxy",
+            json!({"authentication": {"httpProxy": {"url": "http://proxy"}}}),
+        ),
+        (
+            "authentication.httpProxy",
+            json!({"authentication": {"httpProxy": {"noProxy": ["a"]}}}),
+        ),
+        (
+            "authentication.jwt[0].userValidationRules",
+            jwt(json!({"userValidationRules": [{"expression": "true"}]})),
+        ),
+        (
+            "authentication.jwt[0].claimValidationRules[0].expression",
+            jwt(json!({"claimValidationRules": [{"expression": "true"}]})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.username.expression",
+            jwt(json!({"claimMappings": {"username": {"expression": "claims.sub"}}})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.groups.expression",
+            jwt(json!({"claimMappings": {"groups": {"expression": "claims.groups"}}})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.uid.expression",
+            jwt(json!({"claimMappings": {"uid": {"expression": "claims.sub"}}})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.extra",
+            jwt(
+                json!({"claimMappings": {"extra": [{"key": "example.org/x", "valueExpression": "claims.x"}]}}),
+            ),
+        ),
+        (
+            "authentication.jwt[0].issuer.egressSelectorType",
+            jwt(json!({"issuer": {"egressSelectorType": "cluster"}})),
+        ),
+        (
+            "impersonation.asExtraKeys",
+            json!({"impersonation": {"asExtraKeys": ["*"]}}),
+        ),
+        (
+            "impersonation.clientIPExtra",
+            json!({"impersonation": {"clientIPExtra": "Enabled"}}),
+        ),
+        (
+            "impersonation.restrictTo",
+            json!({"impersonation": {"restrictTo": {"users": {"names": ["jane"]}}}}),
+        ),
+        (
+            "impersonation.restrictTo",
+            json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}}),
+        ),
+        (
+            "serving.certificate.source",
+            json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "x"}}}}),
+        ),
+        (
+            "serving.trustedProxies",
+            json!({"serving": {"trustedProxies": ["10.0.0.0/8"]}}),
+        ),
+        (
+            "serving.proxyProtocol",
+            json!({"serving": {"proxyProtocol": "Required"}}),
+        ),
+        (
+            "deployment.autoscaling",
+            json!({"deployment": {"autoscaling": {"maxReplicas": 3}}}),
+        ),
+        (
+            "deployment.image",
+            json!({"deployment": {"image": "other:1"}}),
+        ),
+        (
+            "exposure.gateway",
+            json!({"exposure": {"gateway": {"parentRefs": [{"name": "x"}]}}}),
+        ),
+        (
+            "exposure.ingress",
+            json!({"exposure": {"ingress": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "networkPolicy.egress.mode",
+            json!({"networkPolicy": {"egress": {"mode": "Strict"}}}),
+        ),
+        ("logging.format", json!({"logging": {"format": "JSON"}})),
+        ("audit", json!({"audit": {"log": {"enabled": true}}})),
+        ("audit", json!({"audit": {"policyFrom": key_ref}})),
+        (
+            "audit",
+            json!({"audit": {"webhook": {"kubeconfigFrom": key_ref}}}),
+        ),
+        ("sessions", json!({"sessions": {"endAtTokenExpiry": true}})),
+        ("sessions", json!({"sessions": {"maxDuration": "1h"}})),
+        ("sessions", json!({"sessions": {"idleTimeout": "1h"}})),
+        ("limits", json!({"limits": {"connections": 10}})),
+        ("limits", json!({"limits": {"streamsPerConnection": 10}})),
+        ("limits", json!({"limits": {"headerBytes": 10000}})),
+        ("limits", json!({"limits": {"headerCount": 100}})),
+        ("limits", json!({"limits": {"requestsPerUser": 10}})),
+        (
+            "limits",
+            json!({"limits": {"unauthenticatedPerAddress": 10}}),
+        ),
+    ];
+    for (field, spec) in rows {
+        let mut findings = Findings::default();
+        not_implemented::check(&proxy(spec).spec, &options(), &mut findings);
+        assert_eq!(findings.0.len(), 1, "{field}: {findings:?}");
+        assert_eq!(findings.0[0].reason, Reason::NotImplemented);
+        let path = format!("spec.{field}");
+        assert!(
+            findings.0[0].message.starts_with(&path),
+            "{:?}",
+            findings.0[0]
+        );
+    }
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn what_is_wrong_names_its_field() {
+    let mut no_issuers = proxy(json!({}));
+    no_issuers.spec.authentication.jwt.clear();
+    let none = validated(&no_issuers).unwrap_err();
+    assert_eq!(none.reason, Reason::InvalidSpec);
+    assert!(
+        none.message.starts_with("spec.authentication.jwt: "),
+        "{}",
+        none.message
+    );
+    let rows = [
+        (
+            "authentication.jwt[0].issuer.url",
+            jwt(json!({"issuer": {"url": "http://id.example.com"}})),
+        ),
+        (
+            "authentication.jwt[0].issuer.discoveryURL",
+            jwt(json!({"issuer": {"discoveryURL": "https://id.example.com/"}})),
+        ),
+        (
+            "authentication.jwt[0].issuer.audienceMatchPolicy",
+            jwt(json!({"issuer": {"audiences": ["a", "b"]}})),
+        ),
+        (
+            "authentication.jwt[0].issuer.certificateAuthority",
+            jwt(json!({"issuer": {"certificateAuthority": "secret text"}})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.username.prefix",
+            jwt(json!({"claimMappings": {"username": {"prefix": "system:x"}}})),
+        ),
+        (
+            "authentication.allowedReservedGroups[0]",
+            json!({"authentication": {"allowedReservedGroups": ["system:masters"]}}),
+        ),
+        (
+            "impersonation.asExtraKeys[0]",
+            json!({"impersonation": {"asExtraKeys": ["Scopes"]}}),
+        ),
+        (
+            "impersonation.asExtraKeys[0]",
+            json!({"impersonation": {"asExtraKeys": ["originaluser.jetstack.io-user"]}}),
+        ),
+        (
+            "impersonation.extra[0].key",
+            json!({"impersonation": {"extra": [{"key": "Tenant", "values": ["a"]}]}}),
+        ),
+        (
+            "impersonation.extra[0].key",
+            json!({"impersonation": {"extra": [{"key": "authentication.kubernetes.io/credential-id", "values": ["a"]}]}}),
+        ),
+        (
+            "impersonation.extra[1].key",
+            json!({"impersonation": {"extra": [{"key": "a", "values": ["a"]}, {"key": "a", "values": ["a"]}]}}),
+        ),
+        (
+            "impersonation.extra[0].values",
+            json!({"impersonation": {"extra": [{"key": "a", "values": []}]}}),
+        ),
+        (
+            "serving.hostnames[0]",
+            json!({"serving": {"hostnames": ["1.2.3"]}}),
+        ),
+        (
+            "serving.externalURL",
+            json!({"serving": {"externalURL": "https://user@x"}}),
+        ),
+        (
+            "serving.certificate.selfIssued.duration",
+            issued(&json!({"duration": "30m", "renewBefore": "10m"})),
+        ),
+        (
+            "serving.certificate.selfIssued.renewBefore",
+            issued(&json!({"renewBefore": "1m"})),
+        ),
+        (
+            "serving.certificate.selfIssued.renewBefore",
+            issued(&json!({"duration": "24h"})),
+        ),
+        (
+            "serving.certificate.selfIssued.renewBefore",
+            issued(&json!({"renewBefore": "-5m"})),
+        ),
+        (
+            "serving.certificate.selfIssued.duration",
+            issued(&json!({"duration": "10000000h"})),
+        ),
+        (
+            "serving.certificate.selfIssued.authority.duration",
+            issued(&json!({"authority": {"duration": "100h", "overlap": "1h"}})),
+        ),
+        (
+            "serving.certificate.selfIssued.authority.overlap",
+            issued(&json!({"authority": {"overlap": "90000h"}})),
+        ),
+        (
+            "deployment.podLabels",
+            json!({"deployment": {"podLabels": {"app.kubernetes.io/name": "x"}}}),
+        ),
+        (
+            "service.labels",
+            json!({"service": {"labels": {"app.kubernetes.io/managed-by": "x"}}}),
+        ),
+        ("drain.delay", json!({"drain": {"delay": "-1s"}})),
+        ("drain.deadline", json!({"drain": {"deadline": "48h"}})),
+        (
+            "kubeconfig.issuer",
+            json!({"kubeconfig": {"issuer": "other", "clientID": "x"}}),
+        ),
+        ("kubeconfig", json!({"kubeconfig": {"issuer": "corp"}})),
+        ("kubeconfig", json!({"kubeconfig": {"clientID": "x"}})),
+        (
+            "kubeconfig.extraScopes",
+            json!({"kubeconfig": {"extraScopes": ["x"]}}),
+        ),
+    ];
+    for (field, spec) in rows {
+        let refusal = refusal(spec);
+        assert_eq!(refusal.reason, Reason::InvalidSpec, "{field}");
+        let path = format!("spec.{field}: ");
+        assert!(
+            refusal.message.contains(&path),
+            "{field}: {}",
+            refusal.message
+        );
+        assert!(!refusal.message.contains("secret text"));
+    }
+}
