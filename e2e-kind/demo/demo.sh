@@ -30,16 +30,18 @@ cluster() {
 
 install() {
   say "installing the operator with Helm"
+  local fresh=true
+  "$HELM" --kubeconfig "$KUBECONFIG" status oidc-proxy-operator --namespace $NAMESPACE >/dev/null 2>&1 && fresh=false
   "$HELM" --kubeconfig "$KUBECONFIG" upgrade --install oidc-proxy-operator "$REPO_DIR/charts/oidc-proxy-operator" \
     --namespace $NAMESPACE --create-namespace --wait --timeout 3m \
     --set "image.repository=${OPERATOR_IMAGE%:*},image.tag=${OPERATOR_IMAGE##*:}" \
     --set "proxy.image.repository=${PROXY_IMAGE%:*},proxy.image.tag=${PROXY_IMAGE##*:}" >/dev/null
   # A tag that stays the same says nothing of a new image.
-  if [[ $(cat "$OUT/images" 2>/dev/null) != "$(images_hash)" ]]; then
+  if [[ $fresh == false && $(cat "$OUT/images" 2>/dev/null) != "$(images_hash)" ]]; then
     admin -n $NAMESPACE rollout restart deployment -l app.kubernetes.io/managed-by >/dev/null
     admin -n $NAMESPACE rollout status deployment/oidc-proxy-operator --timeout=2m >/dev/null
-    images_hash >"$OUT/images"
   fi
+  images_hash >"$OUT/images"
 }
 
 images_hash() { cat "$CACHE_DIR"/images/*.tar.hash; }
