@@ -106,6 +106,23 @@ async fn unknown_keys_cause_few_fetches_while_good_tokens_pass() {
             join_all((first..first + 5).map(&round)).await;
         }
     };
+    // One after the other: each may ask for a fetch once the last one has been answered.
+    let trickle = async {
+        let end = Instant::now() + Duration::from_secs(8);
+        let mut connection = bed.connect(Protocol::H2).await;
+        for n in 0.. {
+            let token = bed
+                .issuer
+                .claims("mallory")
+                .header("kid", format!("late-{n}"));
+            let call = Call::get(PODS).bearer(&token.sign(&stranger));
+            connection = match connection.send(call).await {
+                Ok(_) if Instant::now() > end => return,
+                Ok(_) => connection,
+                Err(_) => bed.connect(Protocol::H2).await,
+            };
+        }
+    };
     let good = async {
         let mut slowest = Duration::ZERO;
         for n in 0..100 {
@@ -117,7 +134,7 @@ async fn unknown_keys_cause_few_fetches_while_good_tokens_pass() {
         }
         slowest
     };
-    let ((), slowest) = tokio::join!(flood, good);
+    let ((), (), slowest) = tokio::join!(flood, trickle, good);
     let fetches = bed.issuer.jwks_fetches() - before;
     assert!(fetches <= 10, "{fetches} fetches for 1,000 unknown keys");
     assert!(
