@@ -11,6 +11,10 @@
 
 #[path = "operator/bed.rs"]
 mod bed;
+#[path = "operator/drift.rs"]
+mod drift;
+#[path = "operator/tools.rs"]
+mod tools;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,44 +25,12 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use oidcproxy_crds::v1alpha1::Settings;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
-
-const CORE: &str = "v1";
-const APPS: &str = "apps/v1";
-const RBAC: &str = "rbac.authorization.k8s.io/v1";
-const NETWORKING: &str = "networking.k8s.io/v1";
-const POLICY: &str = "policy/v1";
-
-fn children(namespace: &str) -> Vec<(&'static str, &'static str, String)> {
-    let cluster = format!("oidcproxy:{namespace}:corp");
-    [
-        (CORE, "ServiceAccount", "corp"),
-        (RBAC, "ClusterRole", &cluster),
-        (RBAC, "ClusterRoleBinding", &cluster),
-        (RBAC, "Role", "corp"),
-        (RBAC, "RoleBinding", "corp"),
-        (NETWORKING, "NetworkPolicy", "corp"),
-        (CORE, "Service", "corp"),
-        (CORE, "Secret", "corp-ca"),
-        (CORE, "Secret", "corp-serving"),
-        (CORE, "ConfigMap", "corp-trust"),
-        (CORE, "ConfigMap", "corp-kubeconfig"),
-        (POLICY, "PodDisruptionBudget", "corp"),
-        (APPS, "Deployment", "corp"),
-    ]
-    .map(|(group, kind, name)| (group, kind, name.to_owned()))
-    .to_vec()
-}
-
-/// The pods cannot come up here: as far as it gets.
-async fn settled(bed: &Bed) -> oidcproxy_crds::OidcProxy {
-    bed.wait_condition("Ready", "False", "DeploymentProgressing")
-        .await
-}
+use tools::{APPS, CORE, NETWORKING, POLICY, RBAC, children, merge, settled, wait_event};
 
 #[tokio::test]
 async fn everything_is_there_and_a_steady_state_writes_nothing() {
@@ -174,72 +146,6 @@ async fn assert_rights(bed: &Bed) {
             .unwrap();
         assert_eq!(answer.status.unwrap().allowed, allowed, "{shown}");
     }
-}
-
-#[tokio::test]
-async fn drift_is_put_right() {
-    let bed = Bed::new("t-drift").await;
-    bed.apply(json!({})).await;
-    settled(&bed).await;
-    for (group, kind, name) in children(bed.namespace) {
-        let uid = bed.api(group, kind).get(&name).await.unwrap().uid();
-        bed.api(group, kind)
-            .delete(&name, &DeleteParams::default())
-            .await
-            .unwrap();
-        bed.wait_object((group, kind, &name), |found| {
-            found.is_some_and(|object| object["metadata"]["uid"].as_str() != uid.as_deref())
-        })
-        .await;
-    }
-
-    let role = format!("oidcproxy:{}:corp", bed.namespace);
-    merge(
-        &bed,
-        (RBAC, "ClusterRole", &role),
-        json!({"rules": [
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-        ]}),
-    )
-    .await;
-    bed.wait_object((RBAC, "ClusterRole", &role), |found| {
-        !found.unwrap()["rules"].to_string().contains("\"*\"")
-    })
-    .await;
-
-    let edit =
-        json!({"metadata": {"labels": {"team": "mine"}}, "data": {"kubeconfig": "users: [evil]"}});
-    merge(&bed, (CORE, "ConfigMap", "corp-kubeconfig"), edit).await;
-    let reverted = bed
-        .wait_object((CORE, "ConfigMap", "corp-kubeconfig"), |found| {
-            !found.unwrap()["data"]["kubeconfig"]
-                .as_str()
-                .unwrap()
-                .contains("evil")
-        })
-        .await;
-    assert_eq!(reverted["metadata"]["labels"]["team"], "mine");
-    wait_event(&bed, "KubeconfigReverted").await;
-}
-
-async fn merge(bed: &Bed, (group, kind, name): (&str, &str, &str), patch: Value) -> DynamicObject {
-    let params = PatchParams::default();
-    bed.api(group, kind)
-        .patch(name, &params, &Patch::Merge(&patch))
-        .await
-        .unwrap()
-}
-
-async fn wait_event(bed: &Bed, reason: &str) {
-    let events = bed.api("events.k8s.io/v1", "Event");
-    for _ in 0..50 {
-        let all = events.list(&ListParams::default()).await.unwrap();
-        if all.items.iter().any(|event| event.data["reason"] == reason) {
-            return;
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-    panic!("no Event {reason}");
 }
 
 #[tokio::test]

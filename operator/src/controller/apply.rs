@@ -194,28 +194,31 @@ impl Applier<'_> {
     where
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
-        self.apply(&self.api(), object).await
+        Box::pin(self.apply(&self.api(), object)).await
     }
 
     async fn cluster<K>(&self, object: K) -> Result<K, Error>
     where
         K: Object + Resource<Scope = ClusterResourceScope>,
     {
-        self.apply(&Api::all(self.client.clone()), object).await
+        Box::pin(self.apply(&Api::all(self.client.clone()), object)).await
     }
 
     async fn apply<K: Object>(&self, api: &Api<K>, mut object: K) -> Result<K, Error> {
         let name = object.name_any();
-        let current = get(api, &name).await?;
-        if let Some(current) = current {
+        if let Some(current) = get(api, &name).await? {
             if !self.identity.owns(current.meta()) {
                 return Err(foreign::<K>(&name));
             }
             if self.memory.is_current(&object, &current) {
                 return Ok(current);
             }
-            // What was looked at is what is written, not a successor of the same name.
-            object.meta_mut().uid = current.uid();
+            if is_rebound(&object, &current) {
+                delete(api, &current).await?;
+            } else {
+                // What was looked at is what is written, not a successor of the same name.
+                object.meta_mut().uid = current.uid();
+            }
         }
         let params = PatchParams::apply(MANAGER).force();
         let applied = api
@@ -268,6 +271,12 @@ pub async fn delete_own<K: Object>(
     if !identity.owns(current.meta()) {
         return Ok(());
     }
+    delete(api, &current).await
+}
+
+/// Deletes this very object.
+async fn delete<K: Object>(api: &Api<K>, current: &K) -> Result<(), Error> {
+    let name = current.name_any();
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: current.uid(),
@@ -275,11 +284,18 @@ pub async fn delete_own<K: Object>(
         }),
         ..DeleteParams::default()
     };
-    match api.delete(name, &params).await {
+    match api.delete(&name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(Error::request::<K>("delete", name, source)),
+        Err(source) => Err(Error::request::<K>("delete", &name, source)),
     }
+}
+
+/// Whether this binding leads to another role than it should: that cannot be changed, only
+/// deleted and made anew.
+fn is_rebound<K: Serialize>(desired: &K, current: &K) -> bool {
+    let role = |object: &K| serde_json::to_value(object).ok()?.get("roleRef").cloned();
+    role(desired) != role(current)
 }
 
 /// The object, if it is there.

@@ -49,8 +49,17 @@ pub struct Issued {
     pub leaf: Leaf,
     /// When it is to be renewed.
     pub due: Timestamp,
-    /// What was written this time, in words.
-    pub news: Vec<String>,
+    /// What was written this time.
+    pub news: Vec<Note>,
+}
+
+/// Something that was written, for an Event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Note {
+    /// In one word.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub text: String,
 }
 
 /// The names and addresses that the certificate has to carry.
@@ -136,7 +145,7 @@ pub async fn ensure(
 }
 
 /// Renews a certificate as it is, while the spec cannot be realised: what serves goes on serving.
-pub async fn upkeep(client: &Client, identity: &Identity) -> Result<Vec<String>, Error> {
+pub async fn upkeep(client: &Client, identity: &Identity) -> Result<Vec<Note>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let now = Timestamp::now();
     let mut news = Vec::new();
@@ -164,7 +173,7 @@ async fn ensure_authority(
     api: &Api<Secret>,
     resolved: &Resolved,
     now: Timestamp,
-    news: &mut Vec<String>,
+    news: &mut Vec<Note>,
 ) -> Result<Authority, Error> {
     let identity = &resolved.identity;
     let name = identity.authority_secret();
@@ -181,9 +190,10 @@ async fn ensure_authority(
         (CA_KEY, authority.key_pem()),
     ];
     store(api, identity, &name, stored, "Opaque", data).await?;
-    news.push(format!(
-        "new certificate authority in Secret {name}: {problem}"
-    ));
+    news.push(Note {
+        reason: "AuthorityIssued",
+        text: format!("new certificate authority in Secret {name}: {problem}"),
+    });
     Ok(authority)
 }
 
@@ -193,7 +203,7 @@ async fn ensure_leaf(
     authority: &Authority,
     wanted: &Wanted<'_>,
     now: Timestamp,
-    news: &mut Vec<String>,
+    news: &mut Vec<Note>,
 ) -> Result<Leaf, Error> {
     let name = identity.serving_secret();
     let stored = own(api, identity, &name).await?;
@@ -223,9 +233,10 @@ async fn ensure_leaf(
         (TLS_KEY, leaf.key_pem.as_str()),
     ];
     store(api, identity, &name, stored, "kubernetes.io/tls", data).await?;
-    news.push(format!(
-        "new serving certificate in Secret {name}: {reason}"
-    ));
+    news.push(Note {
+        reason: "CertificateIssued",
+        text: format!("new serving certificate in Secret {name}: {reason}"),
+    });
     Ok(leaf)
 }
 
@@ -243,12 +254,28 @@ fn value<'a>(secret: &'a Secret, key: &str) -> Result<&'a [u8], Problem> {
         .ok_or(Problem::Unreadable)
 }
 
+/// The stored Secret, if it is there and ours; with our labels, should somebody have taken them.
 async fn own(api: &Api<Secret>, identity: &Identity, name: &str) -> Result<Option<Secret>, Error> {
-    let stored = apply::get(api, name).await?;
-    match stored {
-        Some(secret) if !identity.owns(&secret.metadata) => Err(foreign::<Secret>(name).into()),
-        other => Ok(other),
+    let Some(mut secret) = apply::get(api, name).await? else {
+        return Ok(None);
+    };
+    if !identity.owns(&secret.metadata) {
+        return Err(foreign::<Secret>(name).into());
     }
+    let labels = secret.metadata.labels.get_or_insert_default();
+    let wanted = identity.labels();
+    if wanted
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+    {
+        return Ok(Some(secret));
+    }
+    labels.extend(wanted);
+    let stored = api
+        .replace(name, &PostParams::default(), &secret)
+        .await
+        .map_err(|source| apply::Error::request::<Secret>("update", name, source))?;
+    Ok(Some(stored))
 }
 
 async fn store(

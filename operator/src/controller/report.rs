@@ -4,6 +4,7 @@ use oidcproxy_crds::{OidcProxy, OidcProxyStatus, v1alpha1::conditions as types};
 
 use super::{
     Context,
+    certificates::Note,
     status::{is_true, writer::Writer},
 };
 
@@ -11,7 +12,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct News {
     /// Certificates that were issued.
-    pub(super) issued: Vec<String>,
+    pub(super) issued: Vec<Note>,
     /// What somebody had edited, by name.
     pub(super) reverted: Vec<String>,
 }
@@ -24,11 +25,8 @@ pub(super) async fn report(
     news: &News,
 ) {
     let (proxy, after) = (writer.current(), writer.status());
-    for note in &news.issued {
-        context
-            .events
-            .normal(proxy, "CertificateIssued", "Issue", note)
-            .await;
+    for Note { reason, text } in &news.issued {
+        context.events.normal(proxy, reason, "Issue", text).await;
     }
     for name in &news.reverted {
         let (reason, note) = if name.ends_with("-kubeconfig") {

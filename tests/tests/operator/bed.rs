@@ -30,7 +30,10 @@ use oidc_proxy_operator::{
 use oidcproxy_crds::{OidcProxy, schema::custom_resource_definition};
 use oidcproxy_tests::control_plane::ControlPlane;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 const HOME: &str = "default";
@@ -61,13 +64,13 @@ pub(crate) struct Bed {
 impl Bed {
     /// A namespace with an operator that looks at it.
     pub(crate) async fn new(namespace: &'static str) -> Self {
+        static STARTED: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
         let client = plane.admin().await.unwrap();
-        static STARTED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
         STARTED
             .get_or_init(|| async {
                 prepare(plane, &client).await;
-                start_operator(plane).await;
+                start_operator(plane);
             })
             .await;
         Self { client, namespace }
@@ -338,13 +341,13 @@ fn home_rules() -> Value {
 }
 
 /// A client with the operator's own rights.
-pub(crate) async fn operator_client(plane: &ControlPlane) -> Client {
+async fn operator_client(plane: &ControlPlane) -> Client {
     let token = plane.service_account_token(ACCOUNT).await.unwrap();
     plane.client(&json!({"token": token})).await.unwrap()
 }
 
 /// On a thread of its own: the runtime of a test ends with the test.
-async fn start_operator(plane: &'static ControlPlane) {
+fn start_operator(plane: &'static ControlPlane) {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

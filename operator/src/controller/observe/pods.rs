@@ -34,7 +34,11 @@ impl Pods {
         let addresses = ready_addresses(&slices);
         let states = stream::iter(addresses)
             .map(|(pod, address)| async move {
-                let state = probe.state(&address).await;
+                let mut state = probe.state(&address).await;
+                if state.is_err() {
+                    // A lost packet is no reason to call a proxy out of date.
+                    state = probe.state(&address).await;
+                }
                 if let Err(error) = &state {
                     tracing::debug!(
                         pod,
