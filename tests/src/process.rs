@@ -120,19 +120,22 @@ impl Process {
         Ok(())
     }
 
-    /// The exit status, once it has ended.
+    /// The exit status, once it has ended and its last line is there.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+        let status = self.child.try_wait()?;
+        if status.is_some() {
+            for reader in self.readers.drain(..) {
+                let _ = reader.join();
+            }
+        }
+        Ok(status)
     }
 
-    /// Waits for the end, and for the last line.
+    /// Waits for the end.
     pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = self.exited()? {
-                for reader in self.readers.drain(..) {
-                    let _ = reader.join();
-                }
                 return Ok(status);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

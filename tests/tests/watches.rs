@@ -101,11 +101,16 @@ async fn a_body_that_is_cut_is_not_a_proper_end() {
     bed.api.answer("/api", Answer::CutMidBody);
     let token = bed.token("alice", &[]);
     for protocol in Protocol::BOTH {
-        let mut stream = bed
-            .client
-            .stream(protocol, Call::get(LIST).bearer(&token))
-            .await
-            .unwrap();
+        let call = Call::get(LIST).bearer(&token);
+        let mut stream = match bed.client.stream(protocol, call).await {
+            Ok(stream) => stream,
+            // The reset may overtake the head.
+            Err(error) if protocol == Protocol::H2 => {
+                assert!(error.to_string().contains("http2"), "{error:#}");
+                continue;
+            }
+            Err(error) => panic!("{error:#}"),
+        };
         let end = loop {
             match stream.next().await {
                 Ok(Some(_)) => {}
