@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -79,16 +79,26 @@ pub struct FakeIssuer {
 impl FakeIssuer {
     /// An issuer that answers, with an ES256 key `es-1`.
     pub async fn start() -> Result<Self> {
-        let issuer = Self::start_down()?;
+        Self::start_on(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// The same on another address of this machine, for proxies that run elsewhere.
+    pub async fn start_on(address: IpAddr) -> Result<Self> {
+        let issuer = Self::new(address)?;
         issuer.up().await?;
         Ok(issuer)
     }
 
     /// The same, but nobody listens until [`Self::up`].
     pub fn start_down() -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self::new(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn new(address: IpAddr) -> Result<Self> {
+        let address = SocketAddr::from((address, free_port()));
         let ca = TestCa::new("issuer CA")?;
-        let tls = ca.server(&["127.0.0.1"])?.acceptor(&[b"http/1.1"])?;
+        let name = address.ip().to_string();
+        let tls = ca.server(&[name.as_str()])?.acceptor(&[b"http/1.1"])?;
         let key = SigningKey::generate(Alg::ES256, "es-1")?;
         let inner = Inner {
             keys: vec![Arc::new(key)],

@@ -1,0 +1,124 @@
+//! What the operator has made stays as it made it.
+
+use std::time::Duration;
+
+use oidcproxy_e2e::{
+    namespace::Namespace,
+    oidc_proxy,
+    suite::Suite,
+    wait::{until, until_true},
+};
+
+const SOON: Duration = Duration::from_secs(40);
+
+#[test]
+fn a_child_that_is_deleted_comes_back() {
+    let suite = Suite::shared();
+    let namespace = Namespace::new(&suite.admin);
+    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
+    suite
+        .admin
+        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let cluster_wide = format!("oidcproxy:{}:corp", namespace.name);
+    let children = [
+        "deployment/corp",
+        "service/corp",
+        "serviceaccount/corp",
+        "networkpolicy/corp",
+        "poddisruptionbudget/corp",
+        "role/corp",
+        "rolebinding/corp",
+        "configmap/corp-trust",
+        "configmap/corp-kubeconfig",
+        "secret/corp-serving",
+    ];
+    let cluster_children = [
+        format!("clusterrole/{cluster_wide}"),
+        format!("clusterrolebinding/{cluster_wide}"),
+    ];
+    for child in children
+        .into_iter()
+        .chain(cluster_children.iter().map(String::as_str))
+    {
+        let uid = || {
+            let output = suite.admin.run(&[
+                "-n",
+                &namespace.name,
+                "get",
+                child,
+                "-o",
+                "jsonpath={.metadata.uid}",
+            ]);
+            (output.code == Some(0)).then_some(output.stdout)
+        };
+        let before = uid().unwrap_or_else(|| panic!("there is no {child}"));
+        suite
+            .admin
+            .ok(&["-n", &namespace.name, "delete", child, "--wait=true"]);
+        until(&format!("the return of {child}"), SOON, || {
+            uid().filter(|now| *now != before)
+        });
+    }
+    oidc_proxy::wait_ready(&suite.admin, &document);
+}
+
+#[test]
+fn an_edited_kubeconfig_is_put_right_with_a_warning() {
+    let suite = Suite::shared();
+    let namespace = suite.namespace();
+    let patch = r#"{"data":{"kubeconfig":"users: [{name: u, user: {exec: {command: evil}}}]"}}"#;
+    suite.admin.ok(&[
+        "-n",
+        namespace,
+        "patch",
+        "configmap",
+        "corp-kubeconfig",
+        "--type=merge",
+        "-p",
+        patch,
+    ]);
+    until_true("the kubeconfig's return", SOON, || {
+        let map = suite
+            .admin
+            .json(&["-n", namespace, "get", "configmap", "corp-kubeconfig"]);
+        !map["data"]["kubeconfig"].as_str().unwrap().contains("evil")
+    });
+    until_true("the Event", SOON, || {
+        let events = suite
+            .admin
+            .ok(&["-n", namespace, "get", "events.events.k8s.io"]);
+        events.lines().any(|line| {
+            line.contains("Warning") && line.contains("corp") && line.contains("Reverted")
+        })
+    });
+}
+
+#[test]
+fn the_scale_subresource_sets_the_replicas() {
+    let suite = Suite::shared();
+    let namespace = Namespace::new(&suite.admin);
+    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
+    suite
+        .admin
+        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    suite.admin.ok(&[
+        "-n",
+        &namespace.name,
+        "scale",
+        "oidcproxy/corp",
+        "--replicas=1",
+    ]);
+    until_true("one pod", SOON, || {
+        oidc_proxy::get(&suite.admin, &document)["status"]["replicas"]
+            == serde_json::json!({"desired": 1, "ready": 1, "current": 1})
+    });
+    let gone = suite
+        .admin
+        .fails(&["-n", &namespace.name, "get", "poddisruptionbudget", "corp"]);
+    assert!(
+        gone.contains("NotFound"),
+        "a budget for one pod would keep nodes from draining: {gone}"
+    );
+}
