@@ -131,6 +131,7 @@ down() {
   # shellcheck source=/dev/null
   if [[ -f $ENV_FILE ]] && source "$ENV_FILE" && "$CLUSTER_DIR/cluster.sh" status 2>/dev/null; then
     admin -n $NAMESPACE delete oidcproxy demo --ignore-not-found --timeout=60s >/dev/null || true
+    admin delete -f "$DEMO_DIR/workload.yaml" --ignore-not-found --wait=false >/dev/null || true
     "$HELM" --kubeconfig "$KUBECONFIG" uninstall oidc-proxy-operator --namespace $NAMESPACE >/dev/null 2>&1 || true
   fi
   rm -rf "$OUT"
