@@ -70,7 +70,11 @@ pub struct Autoscaling {
     #[schemars(range(min = 1, max = 100))]
     pub max_replicas: i32,
     /// Share of the requested CPU to aim at, in percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "targetCPUUtilization",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 1, max = 100))]
     pub target_cpu_utilization: Option<i32>,
 }

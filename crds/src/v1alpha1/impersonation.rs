@@ -47,10 +47,9 @@ pub enum ClientRequests {
 }
 
 /// Constrained impersonation (KEP-5284).
-#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Constrained {
     /// Where the server has it.
-    #[default]
     Auto,
     /// Not even there.
     Never,

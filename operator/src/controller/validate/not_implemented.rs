@@ -5,7 +5,7 @@ use oidcproxy_crds::{
     v1alpha1::{
         audit::Audit,
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
-        impersonation::{ClientIpExtra, Impersonation, RestrictTo},
+        impersonation::{ClientIpExtra, Constrained, Impersonation, RestrictTo},
         lifecycle::{Limits, Sessions},
         logging::LogFormat,
         network_policy::EgressMode,
@@ -142,6 +142,10 @@ fn impersonation(impersonation: &Impersonation, findings: &mut Findings) {
         "impersonation.clientIPExtra Enabled",
     );
     refuse(
+        impersonation.constrained == Some(Constrained::Auto),
+        "impersonation.constrained Auto",
+    );
+    refuse(
         differs(impersonation.restrict_to.as_ref(), &RestrictTo::default()),
         "impersonation.restrictTo",
     );
@@ -153,6 +157,13 @@ fn serving(serving: &Serving, findings: &mut Findings) {
     refuse(
         certificate.is_some_and(|certificate| certificate.source == CertificateSource::Secret),
         "serving.certificate.source Secret",
+    );
+    refuse(
+        certificate
+            .and_then(|certificate| certificate.self_issued.as_ref())
+            .and_then(|issued| issued.authority.as_ref())
+            .is_some_and(|authority| authority.overlap.is_some()),
+        "serving.certificate.selfIssued.authority.overlap",
     );
     refuse(
         !serving.trusted_proxies.is_empty(),
