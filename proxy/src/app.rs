@@ -49,7 +49,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    telemetry::start(&args.log_level)?;
+    let _written_at_the_end = telemetry::start(&args.log_level)?;
     let metrics = Metrics::new();
     let drain = Drain::default();
     let config = cluster(&args).await?;

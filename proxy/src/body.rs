@@ -11,12 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-/// The body of an answer; no box, so that nothing is allocated for it.
+/// The body of an answer.
 pub(crate) enum ResponseBody {
-    /// kube-apiserver's.
-    Upstream(Incoming),
     /// kube-apiserver's, until something says that it must end.
-    Until(Incoming, Pin<Box<dyn Future<Output = ()> + Send>>),
+    Upstream(Incoming, Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Our own.
     Own(Full<Bytes>),
 }
@@ -30,8 +28,7 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Upstream(body) => Pin::new(body).poll_frame(context),
-            Self::Until(body, ended) => match ended.as_mut().poll(context) {
+            Self::Upstream(body, ended) => match ended.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(None),
                 Poll::Pending => Pin::new(body).poll_frame(context),
             },
@@ -43,14 +40,14 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Upstream(body) | Self::Until(body, _) => body.is_end_stream(),
+            Self::Upstream(body, _) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Upstream(body) | Self::Until(body, _) => body.size_hint(),
+            Self::Upstream(body, _) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }

@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod authn;
 mod body;
+mod descriptors;
 mod drain;
 mod forward;
 mod impersonate;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::{AccessLog, Decision, RequestSource, line},
-    authn::{AuthenticationError, VerifiedToken},
+    authn::{AuthenticationError, TokenError, VerifiedToken},
     body::ResponseBody,
     drain::Drain,
     forward::{Forwarding, Streams, Upstream},
@@ -27,6 +27,9 @@ use crate::{
     request::{Credentials, RequestInfo, Upgrade, check_target},
     settings::{Settings, SettingsStore},
 };
+
+/// As in HTTP/1.1, where the parser counts.
+const MAX_HEADERS: usize = 256;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -46,6 +49,32 @@ pub(crate) struct Pipeline {
 struct Admitted {
     token: Arc<VerifiedToken>,
     acting_as: Option<ImpersonatedTarget>,
+}
+
+/// A request that nothing has been decided of; if nothing ever is, its line says that it failed.
+struct Undecided<'a> {
+    pipeline: &'a Pipeline,
+    source: Option<RequestSource>,
+}
+
+impl Undecided<'_> {
+    fn succeeded(mut self, admitted: &Admitted) {
+        let decision = Decision::Success {
+            inbound: admitted.token.identity(),
+            outbound: admitted.acting_as.as_ref().map(|target| &target.identity),
+        };
+        if let Some(source) = self.source.take() {
+            self.pipeline.write_line(&source, &decision);
+        }
+    }
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            self.pipeline.write_line(&source, &Decision::Failure);
+        }
+    }
 }
 
 impl Pipeline {
@@ -78,22 +107,14 @@ impl Pipeline {
         peer: IpAddr,
         info: &RequestInfo,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let source = source(&request, peer);
         let upgrade = Upgrade::asked_for(&request);
-        let admitted = match self.admit(&request, upgrade).await {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                self.write_line(&source, &Decision::Failure);
-                return Err(refusal);
-            }
+        // Whoever goes before the decision has failed, too.
+        let undecided = Undecided {
+            pipeline: self,
+            source: Some(source(&request, peer)),
         };
-        self.write_line(
-            &source,
-            &Decision::Success {
-                inbound: admitted.token.identity(),
-                outbound: admitted.acting_as.as_ref().map(|target| &target.identity),
-            },
-        );
+        let admitted = self.admit(&request, upgrade).await?;
+        undecided.succeeded(&admitted);
         self.forward(request, peer, info, upgrade, &admitted).await
     }
 
@@ -104,11 +125,16 @@ impl Pipeline {
         upgrade: Option<Upgrade>,
     ) -> Result<Admitted, Refusal> {
         check_target(request)?;
+        check_header_count(request.headers())?;
         let settings = self.settings.current().ok_or_else(|| {
             Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
         })?;
         let token = authenticate(&settings, request.headers(), upgrade).await?;
         let acting_as = self.act_as(&settings, request.headers(), &token).await?;
+        // Keys and reviews may have taken seconds.
+        if token.issuer().withdrawn().is_cancelled() {
+            return Err(AuthenticationError::from(TokenError::Unclaimed).into());
+        }
         Ok(Admitted { token, acting_as })
     }
 
@@ -158,16 +184,11 @@ impl Pipeline {
             .upstream
             .forward(request, forwarding, &self.streams, counted)
             .await?;
-        Ok(answer.map(|body| {
-            if info.is_long_running {
-                ResponseBody::Until(body, Box::pin(self.end_of(info, withdrawn)))
-            } else {
-                ResponseBody::Upstream(body)
-            }
-        }))
+        let end = self.end_of(info, withdrawn);
+        Ok(answer.map(|body| ResponseBody::Upstream(body, Box::pin(end))))
     }
 
-    /// What ends an answer that may go on for long. A watch ends when we leave: its client starts
+    /// What ends an answer before its own end, whatever we take it for. A watch ends when we leave: its client starts
     /// another one, elsewhere, and misses nothing. Logs cannot be taken up again, so they go on
     /// until the deadline.
     fn end_of(
@@ -195,7 +216,9 @@ impl Pipeline {
         if let Refusal::Upstream(error) = refusal {
             self.metrics.upstream_error(error.kind());
         } else {
-            tracing::info!(reason = %refusal, code = refusal.code().as_u16(), "request refused");
+            let reason = refusal.to_string();
+            // Quoted: a client's words may be in it.
+            tracing::info!(?reason, code = refusal.code().as_u16(), "request refused");
         }
         let mut answer = refusal.to_response().map(ResponseBody::Own);
         if refusal.code() == StatusCode::UNAUTHORIZED && !is_http2 {
@@ -233,6 +256,16 @@ impl Pipeline {
         self.access_log
             .write(line(Timestamp::now(), source, decision));
     }
+}
+
+/// HTTP/2 bounds the bytes of a head only, and its compression makes a field of one byte.
+fn check_header_count(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.len() > MAX_HEADERS {
+        return Err(Refusal::HeadersTooLarge(format!(
+            "a request may have at most {MAX_HEADERS} header fields"
+        )));
+    }
+    Ok(())
 }
 
 /// A token of the `Authorization` header that is refused does not keep one of a WebSocket from

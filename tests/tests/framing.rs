@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use oidcproxy_tests::{
     bed::Bed,
-    client::{Call, Protocol},
+    client::{Call, Protocol, send_h2_fields},
 };
 
 const PODS: &str = "/api/v1/pods";
@@ -172,4 +172,44 @@ async fn headers_beyond_the_limit_are_refused() {
     bed.get_with(Protocol::H1, &bed.token("alice", &[]))
         .await
         .assert_status(200);
+}
+
+#[tokio::test]
+async fn the_number_of_fields_is_bounded_over_http2_too() {
+    let bed = Bed::start().await;
+    let mut call = Call::get("/api/v1/pods").bearer(&bed.token("alice", &[]));
+    for _ in 0..300 {
+        call = call.header("a", "");
+    }
+    bed.send(Protocol::H2, call).await.assert_refusal(431);
+    bed.api.assert_untouched();
+}
+
+#[tokio::test]
+async fn an_empty_length_is_refused() {
+    let bed = Bed::start().await;
+    let bearer = format!("Bearer {}", bed.token("alice", &[]));
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "k8s.example"),
+        (":path", "/api/v1/pods"),
+        ("authorization", bearer.as_str()),
+        ("content-length", ""),
+    ];
+    send_h2_fields(&bed.client, &fields).await.unwrap();
+    bed.api.assert_untouched();
+}
+
+#[tokio::test]
+async fn whoever_has_no_credential_keeps_no_connection() {
+    let bed = Bed::start().await;
+    for protocol in Protocol::BOTH {
+        let mut connection = bed.connect(protocol).await;
+        let refused = connection.send(Call::get("/api/v1/pods")).await.unwrap();
+        refused.assert_refusal(401);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let again = connection.send(Call::get("/api/v1/pods")).await;
+        assert!(again.is_err(), "{protocol:?}: {again:?}");
+    }
 }

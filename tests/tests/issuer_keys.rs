@@ -203,10 +203,53 @@ async fn an_outage_keeps_the_keys_that_are_there() {
     tokio::join!(
         survives(|_| Behaviour::Status(500)),
         text("<html>maintenance</html>"),
-        text(r#"{"keys":[]}"#),
+        text(r#"{"keys":[{"kty":"OKP","crv":"Ed448","x":"AA"}]}"#),
         survives(|issuer| Behaviour::Redirect(format!("{}/elsewhere", issuer.url()))),
         survives(|_| Behaviour::Huge(64 << 20)),
     );
+}
+
+#[tokio::test]
+async fn an_issuer_that_withdraws_all_keys_has_withdrawn_all() {
+    let bed = Bed::start().await;
+    let (cached, new) = (bed.token("alice", &[]), bed.token("bob", &[]));
+    bed.get_with(Protocol::H1, &cached).await.assert_status(200);
+    bed.issuer
+        .set_jwks(Behaviour::Text(r#"{"keys":[]}"#.to_owned()));
+    // Makes the proxy ask.
+    let stranger = SigningKey::generate(Alg::ES256, "stranger").unwrap();
+    let unknown = bed.issuer.claims("mallory").sign(&stranger);
+    bed.get_with(Protocol::H1, &unknown)
+        .await
+        .assert_refusal(401);
+    bed.get_with(Protocol::H1, &cached)
+        .await
+        .assert_refusal(401);
+    bed.get_with(Protocol::H1, &new).await.assert_refusal(401);
+}
+
+#[tokio::test]
+async fn what_an_issuer_writes_is_not_repeated() {
+    let issuer = FakeIssuer::start().await.unwrap();
+    let api = FakeApiServer::start().await.unwrap();
+    issuer.set_document(json!({
+        "issuer": issuer.url(),
+        "jwks_uri": "ftp://x\n2026-01-01T00:00:00Z ERROR a forged line",
+    }));
+    let proxy = Setup::new(&api, &issuer).start(&issuer).await.unwrap();
+    let reply = proxy
+        .client()
+        .send(
+            Protocol::H1,
+            Call::get(PODS).bearer(&issuer.token("alice", &[])),
+        )
+        .await;
+    reply.unwrap().assert_refusal(401);
+    let state = proxy.probe("/state").await.unwrap().json();
+    let message = state["issuers"][0]["message"].as_str().unwrap();
+    assert!(message.contains("jwks_uri"), "{message}");
+    let output = format!("{state}{}", proxy.process.output());
+    assert!(!output.contains("forged"), "{output}");
 }
 
 #[tokio::test]

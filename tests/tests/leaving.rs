@@ -23,6 +23,8 @@ use tokio::time::Instant;
 const WATCH: &str = "/api/v1/pods?watch=1";
 const LOG: &str = "/api/v1/namespaces/default/pods/web/log?follow=true";
 const EXEC: &str = "/api/v1/namespaces/default/pods/web/exec?command=sh";
+/// A watch in other letters.
+const SPELLED: &str = "/api/v1/pods?w%61tch=1";
 
 /// A bed with watches, logs and exec, and a short leave.
 async fn streaming(delay: u32, deadline: u32) -> (Bed, Events) {
@@ -180,4 +182,37 @@ async fn an_issuer_that_is_dropped_takes_its_streams_along() {
     bed.get_with(Protocol::H1, &goes).await.assert_refusal(401);
     assert!(echoes(&mut kept).await, "another issuer's stream goes on");
     bed.get_with(Protocol::H1, &stays).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_changed_before_it_is_dropped_takes_all_its_streams_along() {
+    let bed = Bed::start().await;
+    bed.api.answer(SPELLED, Answer::Watch(Events::default()));
+    bed.api.answer(EXEC, Answer::Upgrade(Upgrade::default()));
+    let token = bed.token("alice", &[]);
+    let mut stream = exec(&bed, &token).await;
+    let call = Call::get(SPELLED).bearer(&token);
+    let mut watch = bed.client.stream(Protocol::H2, call).await.unwrap();
+    let mut config = authentication_config(&bed.issuer);
+    config["jwt"][0]["claimMappings"]["groups"]["prefix"] = json!("people:");
+    bed.proxy
+        .replace("authentication.yaml", &config.to_string())
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(echoes(&mut stream).await, "a change ends no stream");
+
+    config["jwt"] = json!([]);
+    bed.proxy
+        .replace("authentication.yaml", &config.to_string())
+        .unwrap();
+    let start = Instant::now();
+    while echoes(&mut stream).await {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the stream outlives its issuer"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    while let Ok(Some(_)) = watch.next().await {}
+    assert!(start.elapsed() < Duration::from_secs(10));
 }

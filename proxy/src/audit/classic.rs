@@ -7,6 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::impersonate::Identity;
 
+/// Characters of one value; what a client sends must not decide how long a line is.
+const MAX_VALUE: usize = 4096;
+
 /// Where a request came from.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSource {
@@ -66,19 +69,19 @@ pub(crate) fn line(now: Timestamp, source: &RequestSource, decision: &Decision<'
 }
 
 fn groups(line: &mut String, identity: &Identity) {
-    joined(line, &identity.groups);
+    joined(line, &identity.groups, escape);
 }
 
 fn extras(line: &mut String, identity: &Identity) {
     for (key, values) in &identity.extra {
-        escape(line, key);
+        escape_extra(line, key, true);
         line.push('=');
-        joined(line, values);
+        joined(line, values, |line, value| escape_extra(line, value, false));
         line.push(' ');
     }
 }
 
-fn joined(line: &mut String, values: &[String]) {
+fn joined(line: &mut String, values: &[String], escape: impl Fn(&mut String, &str)) {
     for (at, value) in values.iter().enumerate() {
         if at > 0 {
             line.push('|');
@@ -87,8 +90,11 @@ fn joined(line: &mut String, values: &[String]) {
     }
 }
 
-/// `\`, `|`, `]`, controls and ` / `: whatever has a meaning in a line.
+/// `\`, `|`, `]`, controls and ` / `: whatever has a meaning in a line. An edge counts as a blank,
+/// since the line has one there.
 fn escape(line: &mut String, value: &str) {
+    let (value, is_whole) = bounded(value);
+    let is_blank = |character: Option<char>| character.is_none_or(|character| character == ' ');
     let mut previous = None;
     let mut characters = value.chars().peekable();
     while let Some(character) = characters.next() {
@@ -97,24 +103,59 @@ fn escape(line: &mut String, value: &str) {
                 line.push('\\');
                 line.push(character);
             }
-            '/' if previous == Some(' ') && characters.peek() == Some(&' ') => line.push_str("\\/"),
-            _ if is_unprintable(character) => {
-                let _ = write!(line, "\\u{{{:x}}}", u32::from(character));
+            '/' if is_blank(previous) && is_blank(characters.peek().copied()) => {
+                line.push_str("\\/");
             }
-            _ => line.push(character),
+            _ => push(line, character, is_unprintable(character)),
         }
         previous = Some(character);
+    }
+    mark_cut(line, is_whole);
+}
+
+/// In extras a blank ends a value, and `=` a key.
+fn escape_extra(line: &mut String, value: &str, is_key: bool) {
+    let mut escaped = String::new();
+    escape(&mut escaped, value);
+    for character in escaped.chars() {
+        push(
+            line,
+            character,
+            character == ' ' || (is_key && character == '='),
+        );
     }
 }
 
 /// A target ends at the first blank, so it needs no more than to have none.
 fn escape_target(line: &mut String, target: &str) {
+    let (target, is_whole) = bounded(target);
     for character in target.chars() {
-        if is_unprintable(character) || character == ' ' || character == '\\' {
-            let _ = write!(line, "\\u{{{:x}}}", u32::from(character));
-        } else {
-            line.push(character);
-        }
+        let escaped = is_unprintable(character) || character == ' ' || character == '\\';
+        push(line, character, escaped);
+    }
+    mark_cut(line, is_whole);
+}
+
+fn push(line: &mut String, character: char, escaped: bool) {
+    if escaped {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "\\u{{{:x}}}", u32::from(character));
+    } else {
+        line.push(character);
+    }
+}
+
+/// As much of a value as a line holds, and whether that is all of it.
+fn bounded(value: &str) -> (&str, bool) {
+    match value.char_indices().nth(MAX_VALUE) {
+        None => (value, true),
+        Some((end, _)) => (value.get(..end).unwrap_or_default(), false),
+    }
+}
+
+fn mark_cut(line: &mut String, is_whole: bool) {
+    if !is_whole {
+        line.push_str("\\...");
     }
 }
 
@@ -193,6 +234,34 @@ mod tests {
         assert!(
             text.contains(r"inbound:[a\]\u{a}[x\] AuSuccess src:[ \/ b\|c\\ / dev|"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn edges_and_extras_cannot_shift_fields() {
+        let mut jane = jane();
+        jane.username = "cluster-admin /".into();
+        jane.groups = vec!["g /".into(), "/ h".into(), "/".into()];
+        jane.extra = vec![("a=b".into(), vec!["x originaluser=admin".into()])];
+        let decision = Decision::Success {
+            inbound: &jane,
+            outbound: None,
+        };
+        let text = line(time(), &source(), &decision);
+        let expected =
+            r"inbound:[cluster-admin \/ / g \/|\/ h|\/ / a\u{3d}b=x\u{20}originaluser=admin ]";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn a_client_does_not_decide_how_long_a_line_is() {
+        let mut source = source();
+        source.forwarded_for = "\t".repeat(1_000_000);
+        let text = line(time(), &source, &Decision::Failure);
+        assert!(
+            text.len() < 30_000 && text.contains("\\..."),
+            "{}",
+            text.len()
         );
     }
 

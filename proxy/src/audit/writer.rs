@@ -5,6 +5,7 @@ use std::{
     io::{self, BufWriter, Write as _},
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -12,14 +13,16 @@ use std::{
 
 use crate::metrics::Metrics;
 
-/// Lines that may wait. When the reader stands still and they are full, further ones are dropped
-/// and counted: a stuck log must not become a stuck cluster.
+/// Lines that may wait, and their bytes. When the reader stands still and either is full, further
+/// ones are dropped and counted: a stuck log must not become a stuck cluster.
 const CAPACITY: usize = 16 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where access lines go.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
     lines: SyncSender<String>,
+    waiting_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -27,27 +30,40 @@ impl AccessLog {
     /// The thread ends, with all lines written, once every clone of the log is gone.
     pub(crate) fn start(metrics: Arc<Metrics>) -> io::Result<(Self, JoinHandle<()>)> {
         let (lines, waiting) = sync_channel(CAPACITY);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let written = Arc::clone(&waiting_bytes);
         let thread = thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&waiting))?;
-        Ok((Self { lines, metrics }, thread))
+            .spawn(move || write_all(&waiting, &written))?;
+        let log = Self {
+            lines,
+            waiting_bytes,
+            metrics,
+        };
+        Ok((log, thread))
     }
 
     pub(crate) fn write(&self, line: String) {
-        if self.lines.try_send(line).is_err() {
+        let bytes = line.len();
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes > MAX_BYTES || self.lines.try_send(line).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.metrics.log_dropped();
         }
     }
 }
 
-fn write_all(waiting: &Receiver<String>) {
+fn write_all(waiting: &Receiver<String>, waiting_bytes: &AtomicUsize) {
     let mut output = BufWriter::new(io::stdout().lock());
-    // Whoever closed our output has no use for the error.
-    while let Ok(line) = waiting.recv() {
+    let mut write = |line: &str| {
+        // Whoever closed our output has no use for the error.
         let _ = output.write_all(line.as_bytes());
-        while let Ok(line) = waiting.try_recv() {
-            let _ = output.write_all(line.as_bytes());
+        waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+        if waiting_bytes.load(Ordering::Relaxed) == 0 {
+            let _ = output.flush();
         }
-        let _ = output.flush();
+    };
+    while let Ok(line) = waiting.recv() {
+        write(&line);
     }
 }

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     /// The address is none.
-    #[error("{0} is not an https URL")]
+    #[error("the address of {0} is not an https URL")]
     Url(String),
     /// The certificates to trust cannot be used.
     #[error("its certificateAuthority cannot be used: {0}")]
@@ -48,7 +48,7 @@ pub(crate) enum FetchError {
         status: StatusCode,
     },
     /// Too long, or broken off.
-    #[error("the document at {0} is longer than 1 MiB or was broken off")]
+    #[error("{0} is longer than 1 MiB or was broken off")]
     Body(String),
 }
 
@@ -84,17 +84,18 @@ impl DocumentClient {
         Ok(Self { client })
     }
 
-    /// The body of a 200.
-    pub(crate) async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        tokio::time::timeout(TIMEOUT, self.get_unbounded(url))
+    /// The body of a 200. Errors call the document by its name: its address may be a text of the
+    /// issuer's.
+    pub(crate) async fn get(&self, url: &str, name: &str) -> Result<Bytes, FetchError> {
+        tokio::time::timeout(TIMEOUT, self.get_unbounded(url, name))
             .await
-            .map_err(|_| FetchError::Timeout(url.to_owned()))?
+            .map_err(|_| FetchError::Timeout(name.to_owned()))?
     }
 
-    async fn get_unbounded(&self, url: &str) -> Result<Bytes, FetchError> {
-        let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+    async fn get_unbounded(&self, url: &str, name: &str) -> Result<Bytes, FetchError> {
+        let uri: Uri = url.parse().map_err(|_| FetchError::Url(name.to_owned()))?;
         if uri.scheme_str() != Some("https") {
-            return Err(FetchError::Url(url.to_owned()));
+            return Err(FetchError::Url(name.to_owned()));
         }
         let request = Request::get(uri)
             .header(header::ACCEPT, "application/json")
@@ -103,18 +104,18 @@ impl DocumentClient {
                 concat!("oidc-proxy/", env!("CARGO_PKG_VERSION")),
             )
             .body(Empty::new())
-            .map_err(|_| FetchError::Url(url.to_owned()))?;
+            .map_err(|_| FetchError::Url(name.to_owned()))?;
         let response =
             self.client
                 .request(request)
                 .await
                 .map_err(|error| FetchError::Unreachable {
-                    url: url.to_owned(),
+                    url: name.to_owned(),
                     cause: innermost(&error),
                 })?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status {
-                url: url.to_owned(),
+                url: name.to_owned(),
                 status: response.status(),
             });
         }
@@ -122,7 +123,7 @@ impl DocumentClient {
         let collected = body
             .collect()
             .await
-            .map_err(|_| FetchError::Body(url.to_owned()))?;
+            .map_err(|_| FetchError::Body(name.to_owned()))?;
         Ok(collected.to_bytes())
     }
 }

@@ -17,7 +17,7 @@ use oidcproxy_crds::{
 };
 use serde::Deserialize;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
@@ -40,9 +40,11 @@ const RETRY: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_mins(5);
 /// Between fetches that requests ask for. It doubles while fetches bring nothing new.
 const FLOOR: Duration = Duration::from_secs(1);
-const FLOOR_LIMIT: Duration = Duration::from_secs(30);
+const FLOOR_LIMIT: Duration = Duration::from_secs(10);
 /// How long a request waits for a fetch that may bring its key.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that wait for one issuer: each is held in memory, and none has shown a good token.
+const MAX_WAITING: usize = 128;
 
 /// Why an issuer's keys are not there.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +58,15 @@ pub(crate) enum DiscoveryError {
     /// It speaks of somebody else.
     #[error("the discovery document at {0} names another issuer")]
     Issuer(String),
+    /// It gives no address to fetch keys from.
+    #[error("the jwks_uri in the discovery document at {0} is not an https URL")]
+    JwksUri(String),
     /// The key set is none.
-    #[error("the key set at {0} cannot be decoded")]
-    KeySet(String),
+    #[error("the issuer's key set cannot be decoded")]
+    KeySet,
     /// There is nothing in it to verify signatures with.
-    #[error("the key set at {0} has no key that can be used")]
-    NoKeys(String),
+    #[error("the issuer's key set has no key that can be used")]
+    NoKeys,
 }
 
 /// One issuer at run time.
@@ -73,6 +78,7 @@ pub(crate) struct IssuerAuthenticator {
     shared: Arc<Shared>,
     task: AbortHandle,
     withdrawn: CancellationToken,
+    places: Semaphore,
 }
 
 #[derive(Debug)]
@@ -111,10 +117,12 @@ impl Drop for IssuerAuthenticator {
 }
 
 impl IssuerAuthenticator {
-    /// Starts to discover the issuer.
+    /// Starts to discover the issuer. `withdrawn` outlives a change of its settings: streams that
+    /// were opened before the change end, too, when the issuer is dropped after it.
     pub(crate) fn start(
         settings: IssuerSettings,
         certificate_authority: Option<String>,
+        withdrawn: CancellationToken,
         metrics: Arc<Metrics>,
     ) -> Result<Self, FetchError> {
         let client = DocumentClient::new(certificate_authority.as_deref())?;
@@ -150,7 +158,8 @@ impl IssuerAuthenticator {
             certificate_authority,
             shared,
             task: tokio::spawn(keeper.run()).abort_handle(),
-            withdrawn: CancellationToken::new(),
+            withdrawn,
+            places: Semaphore::new(MAX_WAITING),
         })
     }
 
@@ -206,11 +215,7 @@ impl IssuerAuthenticator {
     }
 
     /// Verifies a token of this issuer.
-    pub(crate) async fn verify(
-        &self,
-        token: &str,
-        now: SystemTime,
-    ) -> Result<Verified, TokenError> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         let token = UnverifiedToken::parse(token)?;
         if !self.algorithms.contains(&token.algorithm) {
             return Err(TokenError::UnsupportedAlgorithm);
@@ -222,6 +227,8 @@ impl IssuerAuthenticator {
             key = self.verifying_key(&token);
         }
         let key = key?;
+        // The wait may have taken longer than the token lives.
+        let now = SystemTime::now();
         let expires = claims::check(&token.claims, &self.settings.audiences, now)?;
         let identity = mapping::identity(
             &token.claims,
@@ -250,6 +257,9 @@ impl IssuerAuthenticator {
     /// Has the keys fetched and waits for it; but not for an issuer that could not be discovered,
     /// since whoever sends its tokens would be held up for nothing.
     async fn refresh(&self) {
+        let Ok(_place) = self.places.try_acquire() else {
+            return;
+        };
         let mut fetched = self.shared.fetched.subscribe();
         fetched.mark_unchanged();
         let answer = async {
@@ -261,6 +271,19 @@ impl IssuerAuthenticator {
         };
         let _ = timeout(PATIENCE, answer).await;
     }
+}
+
+/// An address that may be fetched and, being an issuer's text, may be kept.
+fn is_fetchable(url: &str) -> bool {
+    const MAX_BYTES: usize = 2048;
+    url.len() <= MAX_BYTES
+        && url.bytes().all(|byte| byte.is_ascii_graphic())
+        && url::Url::parse(url).is_ok_and(|url| {
+            url.scheme() == "https"
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
 }
 
 /// One slash is cut, as kube-apiserver does.
@@ -287,31 +310,34 @@ impl KeyKeeper {
         // Nobody has asked for keys so far: kube-apiserver leaves them alone until then, too.
         self.shared.wanted.notified().await;
         let mut floor = FLOOR;
+        // Of its own: tokens with unknown keys must not put it off.
+        let mut scheduled = Instant::now();
         loop {
             let started = Instant::now();
             let outcome = self.fetch_keys(&jwks_uri).await;
             let failed = outcome.is_err();
             let brought_news = self.publish(outcome);
             self.shared.fetched.send_modify(|count| *count += 1);
+            if started >= scheduled {
+                scheduled = started + jittered(REFRESH);
+            }
             floor = if brought_news {
                 FLOOR
             } else {
                 (floor * 2).min(FLOOR_LIMIT)
             };
-            let next = started + jittered(if failed { RETRY } else { REFRESH });
-            let scheduled = tokio::select! {
-                () = sleep_until(next) => true,
-                // Whoever asks during the pause is answered by the fetch at its end.
-                () = self.shared.wanted.notified() => {
-                    sleep_until(started + floor).await;
-                    false
-                }
+            let next = if failed {
+                scheduled.min(started + jittered(RETRY))
+            } else {
+                scheduled
             };
-            if scheduled {
-                floor = FLOOR;
+            tokio::select! {
+                () = sleep_until(next) => {}
+                // Whoever asks during the pause is answered by the fetch at its end.
+                () = self.shared.wanted.notified() => sleep_until(started + floor).await,
             }
             // An issuer may move its keys.
-            if (scheduled || failed)
+            if (failed || Instant::now() >= scheduled)
                 && let Ok(moved) = self.discover().await
             {
                 jwks_uri = moved;
@@ -344,11 +370,17 @@ impl KeyKeeper {
     }
 
     async fn discover(&self) -> Result<String, DiscoveryError> {
-        let body = self.client.get(&self.discovery_url).await?;
+        let body = self
+            .client
+            .get(&self.discovery_url, &self.discovery_url)
+            .await?;
         let document: DiscoveryDocument = serde_json::from_slice(&body)
             .map_err(|_| DiscoveryError::Document(self.discovery_url.clone()))?;
         if document.issuer != self.url {
             return Err(DiscoveryError::Issuer(self.discovery_url.clone()));
+        }
+        if !is_fetchable(&document.jwks_uri) {
+            return Err(DiscoveryError::JwksUri(self.discovery_url.clone()));
         }
         Ok(document.jwks_uri)
     }
@@ -360,10 +392,11 @@ impl KeyKeeper {
     }
 
     async fn fetch_key_set(&self, jwks_uri: &str) -> Result<KeySet, DiscoveryError> {
-        let body = self.client.get(jwks_uri).await?;
-        let keys = KeySet::parse(&body).map_err(|_| DiscoveryError::KeySet(jwks_uri.to_owned()))?;
-        if keys.is_empty() {
-            return Err(DiscoveryError::NoKeys(jwks_uri.to_owned()));
+        let body = self.client.get(jwks_uri, "the issuer's key set").await?;
+        let keys = KeySet::parse(&body).map_err(|_| DiscoveryError::KeySet)?;
+        // A set without any key withdraws them all; one of which we can use none is a mistake.
+        if keys.is_empty() && !keys.was_empty() {
+            return Err(DiscoveryError::NoKeys);
         }
         Ok(keys)
     }

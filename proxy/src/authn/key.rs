@@ -23,6 +23,7 @@ pub(crate) type Thumbprint = [u8; 32];
 pub(crate) struct KeySet {
     keys: Vec<VerificationKey>,
     thumbprints: HashSet<Thumbprint>,
+    was_empty: bool,
 }
 
 /// One public key.
@@ -67,6 +68,7 @@ impl KeySet {
     /// others: issuers publish encryption keys and new kinds of keys in the same set.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let raw: RawKeySet = serde_json::from_slice(body)?;
+        let was_empty = raw.keys.is_empty();
         let keys: Vec<_> = raw
             .keys
             .into_iter()
@@ -75,11 +77,20 @@ impl KeySet {
             .filter_map(VerificationKey::from_raw)
             .collect();
         let thumbprints = keys.iter().map(|key| key.thumbprint).collect();
-        Ok(Self { keys, thumbprints })
+        Ok(Self {
+            keys,
+            thumbprints,
+            was_empty,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Whether the issuer published no key at all.
+    pub(crate) fn was_empty(&self) -> bool {
+        self.was_empty
     }
 
     pub(crate) fn has(&self, thumbprint: &Thumbprint) -> bool {

@@ -198,7 +198,7 @@ impl Authenticator {
             return Err(TokenError::TooLong.into());
         }
         let issuer = self.issuer_of(token).ok_or(TokenError::Unclaimed)?;
-        let verified = issuer.verify(token, now).await?;
+        let verified = issuer.verify(token).await?;
         // Before the automatic groups are added: those are reserved too.
         if let Some(what) = self.reserved.found_in(&verified.identity) {
             return Err(AuthenticationError::Reserved(what));

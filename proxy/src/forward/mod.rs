@@ -90,6 +90,7 @@ impl Upstream {
         let host =
             HeaderValue::try_from(self.authority().as_str()).map_err(|_| UpstreamError::Request)?;
         let headers = request.headers_mut();
+        check_content_length(headers)?;
         // First away with what the client may not say, then what we say.
         strip_request(headers);
         headers.insert(header::HOST, host);
@@ -104,6 +105,19 @@ impl Upstream {
             add_upgrade(headers, protocol);
         }
         Ok(())
+    }
+}
+
+/// HTTP/2 carries any text under this name, and kube-apiserver would fail the connection of others.
+fn check_content_length(headers: &http::HeaderMap) -> Result<(), UpstreamError> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if is_number(length) => Ok(()),
+        _ => Err(UpstreamError::Request),
     }
 }
 

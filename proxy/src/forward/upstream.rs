@@ -33,6 +33,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_IDLE: usize = 256;
+/// Of an answer; a server may send a warning for each object.
+const MAX_HEADERS: usize = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What is wrong with kube-apiserver's address or our credential for it.
@@ -156,6 +158,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
+            .http1_max_headers(MAX_HEADERS)
             .build(connector.clone());
         Ok(Self {
             client,

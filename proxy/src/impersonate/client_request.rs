@@ -115,17 +115,19 @@ pub(crate) fn service_account(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username
         .strip_prefix("system:serviceaccount:")?
         .split_once(':')?;
-    let is_label = |text: &str, max: usize, dots: bool| {
-        !text.is_empty()
-            && text.len() <= max
-            && text.bytes().all(|byte| {
-                byte.is_ascii_lowercase()
-                    || byte.is_ascii_digit()
-                    || byte == b'-'
-                    || (dots && byte == b'.')
-            })
-    };
-    (is_label(namespace, 63, false) && is_label(name, 253, true)).then_some((namespace, name))
+    let is_subdomain = name.len() <= 253 && name.split('.').all(is_label);
+    (is_label(namespace) && is_subdomain).then_some((namespace, name))
+}
+
+/// Of RFC 1123. Anything else is a user to kube-apiserver, whatever its name begins with.
+fn is_label(text: &str) -> bool {
+    let is_alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.len() <= 63
+        && text.as_bytes().first().is_some_and(is_alphanumeric)
+        && text.as_bytes().last().is_some_and(is_alphanumeric)
+        && text
+            .bytes()
+            .all(|byte| is_alphanumeric(&byte) || byte == b'-')
 }
 
 /// Whether a header speaks of impersonation, known or not.
@@ -255,7 +257,17 @@ mod tests {
             groups(&[account, ("Impersonate-Group", "g")]),
             ["g", "system:authenticated"]
         );
-        assert_eq!(service_account("system:serviceaccount:web:"), None);
+        assert_eq!(
+            service_account("system:serviceaccount:web:a.b"),
+            Some(("web", "a.b"))
+        );
+        for odd in ["web:", "-a:b", "a:b..c", "a:b-", "a:.b", "a:b:c", "A:b"] {
+            assert_eq!(
+                service_account(&format!("system:serviceaccount:{odd}")),
+                None,
+                "{odd}"
+            );
+        }
         assert_eq!(service_account("system:serviceaccount:We_b:x"), None);
     }
 }

@@ -170,7 +170,7 @@ fn attributes(target: &Identity) -> Vec<ResourceAttributes> {
 fn description(attributes: &ResourceAttributes) -> String {
     let part = |value: &Option<String>| value.clone().unwrap_or_default();
     let resource = match &attributes.subresource {
-        Some(key) => format!("{}/{key}", part(&attributes.resource)),
+        Some(key) => format!("{}/{}", part(&attributes.resource), key.escape_debug()),
         None => part(&attributes.resource),
     };
     let name = part(&attributes.name);

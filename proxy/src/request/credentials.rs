@@ -96,7 +96,10 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Takes tokens out of the subprotocols, used or not: they would travel on to the kubelet.
 pub(crate) fn strip_subprotocol_tokens(headers: &mut HeaderMap) {
-    if !protocols(headers).any(|protocol| protocol.starts_with(BEARER_PROTOCOL)) {
+    let mut lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    // Subprotocols are tokens of RFC 9110: what cannot be read could hide one of ours.
+    let is_readable = lines.all(|line| line.to_str().is_ok());
+    if is_readable && !protocols(headers).any(|protocol| protocol.starts_with(BEARER_PROTOCOL)) {
         return;
     }
     let others: Vec<_> = protocols(headers)

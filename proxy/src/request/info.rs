@@ -2,6 +2,8 @@
 //! whether it may run for long.
 
 use http::{Method, Request};
+use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
 
 /// What a request is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,9 +16,10 @@ pub(crate) struct RequestInfo {
 
 impl RequestInfo {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let path = request.uri().path();
+        // kube-apiserver decodes both before it looks at them.
+        let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
         let query = request.uri().query().unwrap_or_default();
-        match resource_path(path) {
+        match resource_path(&path) {
             None => Self {
                 verb: method_verb(request.method()),
                 is_long_running: false,
@@ -93,11 +96,10 @@ fn resource_path(path: &str) -> Option<ResourcePath<'_>> {
     })
 }
 
+/// Booleans are read as kube-apiserver reads them: all but `false` and `0` is true.
 fn is_watch(query: &str) -> bool {
-    query.split('&').any(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        key == "watch" && !matches!(value, "false" | "0" | "False" | "FALSE" | "f" | "F")
-    })
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == "watch" && !value.eq_ignore_ascii_case("false") && value != "0")
 }
 
 fn method_verb(method: &Method) -> &'static str {

@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -22,17 +22,31 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::ServerTls;
-use crate::{drain::Drain, metrics::Metrics, pipeline::Pipeline};
+use super::{
+    ServerTls,
+    client_connection::{Busy, BusyBody, ClientConnection},
+};
+use crate::{
+    body::ResponseBody, descriptors::raise_limit, drain::Drain, metrics::Metrics,
+    pipeline::Pipeline,
+};
 
-/// Connections at a time; the next ones wait in the kernel.
-const MAX_CONNECTIONS: usize = 16 * 1024;
+/// Connections at a time, where there are descriptors for that many; the next ones wait in the
+/// kernel.
+const MAX_CONNECTIONS: u64 = 16 * 1024;
+/// For files, the admin port, issuers and the watch.
+const RESERVED_DESCRIPTORS: u64 = 128;
+/// An HTTP/2 connection on which nothing happens is closed; in HTTP/1.1 the header timeout does.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In hyper this is also how long a kept-alive connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
-const MAX_HEADER_BYTES: usize = 256 * 1024;
+/// A token, its groups and a browser's headers need a tenth of it. What one client can make the
+/// proxy hold is this times its streams.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 256;
-const MAX_STREAMS: u32 = 250;
+/// As kube-apiserver.
+const MAX_STREAMS: u32 = 100;
 /// Load balancers forget idle connections after minutes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -48,7 +62,7 @@ pub(crate) struct Server {
 impl Server {
     /// Until the drain closes the door.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(places()));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -88,14 +102,17 @@ impl Server {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let pipeline = Arc::clone(&self.pipeline);
+        let client = Arc::new(ClientConnection::default());
+        let answers = Arc::clone(&client);
         let service = service_fn(move |request: Request<Incoming>| {
             let pipeline = Arc::clone(&pipeline);
-            async move { Ok::<_, Infallible>(pipeline.answer(request, peer).await) }
+            let busy = Busy::new(&answers);
+            async move { Ok::<_, Infallible>(answer(&pipeline, request, peer, busy).await) }
         });
         let stream = TokioIo::new(stream);
         let ended = if is_http2 {
             let connection = pin!(http2_builder().serve_connection(stream, service));
-            self.until_drained(connection, http2::Connection::graceful_shutdown)
+            self.until_drained(connection, &client, http2::Connection::graceful_shutdown)
                 .await
         } else {
             let connection = http1_builder()
@@ -103,6 +120,7 @@ impl Server {
                 .with_upgrades();
             self.until_drained(
                 pin!(connection),
+                &client,
                 http1::UpgradeableConnection::graceful_shutdown,
             )
             .await
@@ -116,6 +134,7 @@ impl Server {
     async fn until_drained<C, E>(
         &self,
         mut connection: std::pin::Pin<&mut C>,
+        client: &ClientConnection,
         shut_down: impl FnOnce(std::pin::Pin<&mut C>),
     ) -> Result<(), E>
     where
@@ -124,12 +143,33 @@ impl Server {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = self.drain.closing.cancelled() => shut_down(connection.as_mut()),
+            () = client.should_end(IDLE_TIMEOUT) => shut_down(connection.as_mut()),
         }
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.drain.end.cancelled() => Ok(()),
         }
     }
+}
+
+/// Each connection may need one to kube-apiserver.
+fn places() -> usize {
+    let free = raise_limit().saturating_sub(RESERVED_DESCRIPTORS) / 2;
+    usize::try_from(free.clamp(64, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
+}
+
+async fn answer(
+    pipeline: &Pipeline,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    busy: Busy,
+) -> Response<BusyBody> {
+    let answer = pipeline.answer(request, peer).await;
+    if answer.status() == StatusCode::UNAUTHORIZED && matches!(answer.body(), ResponseBody::Own(_))
+    {
+        busy.connection().dismiss();
+    }
+    answer.map(|body| BusyBody { body, _busy: busy })
 }
 
 async fn next(

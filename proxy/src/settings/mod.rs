@@ -86,15 +86,20 @@ impl Settings {
                         .ok_or_else(|| SettingsError::MissingAuthority(issuer.name.clone()))?,
                 ),
             };
-            let known = previous.and_then(|previous| {
-                let mut known = previous.authenticator.issuers().iter();
-                known.find(|known| known.is_for(&issuer, authority.as_deref()))
-            });
-            issuers.push(if let Some(known) = known {
-                Arc::clone(known)
+            let known = previous.map_or(&[][..], |previous| previous.authenticator.issuers());
+            let same = known
+                .iter()
+                .find(|known| known.is_for(&issuer, authority.as_deref()));
+            issuers.push(if let Some(same) = same {
+                Arc::clone(same)
             } else {
+                let changed = known.iter().find(|known| known.url() == issuer.url);
+                let withdrawn = changed
+                    .map(|known| known.withdrawn().clone())
+                    .unwrap_or_default();
                 let name = issuer.name.clone();
-                let started = IssuerAuthenticator::start(issuer, authority, Arc::clone(metrics));
+                let metrics = Arc::clone(metrics);
+                let started = IssuerAuthenticator::start(issuer, authority, withdrawn, metrics);
                 Arc::new(started.map_err(|cause| SettingsError::Issuer { name, cause })?)
             });
         }

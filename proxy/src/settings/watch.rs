@@ -50,11 +50,17 @@ pub(crate) async fn follow_status(client: Client, name: OidcProxyName, store: Ar
     let events = watcher(api, config).default_backoff();
     pin_mut!(events);
     let mut seen = false;
+    let mut followed = None;
     loop {
         match events.try_next().await {
             Ok(Some(Event::Init)) => seen = false,
             Ok(Some(Event::InitApply(object) | Event::Apply(object))) => {
                 seen = true;
+                // Of the same name, but another one: what the first one allowed is over.
+                if followed.is_some() && followed != object.uid() {
+                    store.withdraw();
+                }
+                followed = object.uid();
                 take(&object, &store);
             }
             Ok(Some(Event::InitDone)) if !seen => {
