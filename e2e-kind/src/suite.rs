@@ -95,6 +95,11 @@ impl Suite {
         SHARED
     }
 
+    /// The chart's release.
+    pub fn release(&self) -> &'static str {
+        RELEASE
+    }
+
     /// The operator's namespace.
     pub fn system_namespace(&self) -> &'static str {
         SYSTEM
@@ -119,6 +124,25 @@ impl Suite {
         let mut client = Client::new(program, kubeconfig);
         client.arguments.push(format!("--token={token}"));
         client
+    }
+
+    /// How many streams of a kind the shared proxies have carried, as their metrics say.
+    pub fn streams(&self, kind: &str) -> u64 {
+        let selector = "app.kubernetes.io/name=oidc-proxy,app.kubernetes.io/instance=corp";
+        let list = self
+            .admin
+            .json(&["-n", SHARED, "get", "pods", "-l", selector]);
+        let pods = list["items"].as_array().expect("a list has items").iter();
+        let metric = format!("oidc_proxy_streams_total{{kind=\"{kind}\"}} ");
+        pods.map(|pod| {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let path = format!("--raw=/api/v1/namespaces/{SHARED}/pods/{name}:8080/proxy/metrics");
+            let metrics = self.admin.ok(&["get", &path]);
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&metric));
+            line.and_then(|count| count.parse::<u64>().ok())
+                .unwrap_or(0)
+        })
+        .sum()
     }
 
     /// The shared proxies' access lines with this text.

@@ -1,11 +1,14 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use oidcproxy_crds::v1alpha1::settings::DrainSettings;
 
 use crate::settings::{OidcFlags, OidcProxyName};
+
+/// `EX_USAGE` of sysexits.
+const USAGE: u8 = 64;
 
 /// An OIDC login in front of kube-apiserver: authenticates tokens and forwards requests by
 /// impersonation.
@@ -85,11 +88,58 @@ pub(crate) enum AccessLineFormat {
 }
 
 impl Args {
+    /// The command line, or what is wrong with it in one line and the code to end with.
+    pub fn from_command_line() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                // Help and version, which were asked for.
+                print!("{error}");
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("oidc-proxy: {}", in_one_line(&error.to_string()));
+            ExitCode::from(USAGE)
+        })
+    }
+
     /// Of the files-and-flags mode; a resource brings its own.
     pub(crate) fn drain(&self) -> DrainSettings {
         DrainSettings {
             delay_seconds: self.drain_delay,
             deadline_seconds: self.drain_deadline,
         }
+    }
+}
+
+/// Without the usage and the tips that follow an empty line.
+fn in_one_line(message: &str) -> String {
+    let lines = message.lines().take_while(|line| !line.trim().is_empty());
+    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_one_line() {
+        let wrong = |arguments: &[&str]| {
+            let error = Args::try_parse_from(["oidc-proxy"].iter().chain(arguments)).unwrap_err();
+            in_one_line(&error.to_string())
+        };
+        let files = ["--tls-cert-file=a", "--tls-private-key-file=b"];
+        assert_eq!(
+            wrong(&["--tls-cert-file=a"]),
+            "the following required arguments were not provided: --tls-private-key-file <FILE>"
+        );
+        assert_eq!(
+            wrong(&[&files[..], &["--unheard-of"]].concat()),
+            "unexpected argument '--unheard-of' found"
+        );
+        let format = wrong(&[&files[..], &["--log-format=xml"]].concat());
+        assert!(
+            format.starts_with("invalid value 'xml' for '--log-format"),
+            "{format}"
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use oidc_proxy::{Args, run};
 
 fn main() -> ExitCode {
@@ -13,5 +12,8 @@ fn main() -> ExitCode {
         eprintln!("oidc-proxy: another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
-    run(Args::parse())
+    match Args::from_command_line() {
+        Ok(args) => run(args),
+        Err(code) => code,
+    }
 }

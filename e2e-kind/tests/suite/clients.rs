@@ -170,7 +170,13 @@ fn exec_carries_input_output_and_exit_code(kubectl: Kubectl) {
         "{failed}"
     );
     assert!(failed.stderr.contains("err"), "{failed}");
+    let kind = match kubectl {
+        WebSocket => "websocket",
+        Spdy => "spdy",
+    };
+    let before = suite.streams(kind);
     alice.ok(&[&exec[..], &["echo", &marker]].concat());
+    assert!(suite.streams(kind) > before, "it was no {kind} stream");
     // kubectl falls back to SPDY when WebSocket fails, which would be a second request.
     let lines = until("the access line", SOON, || {
         let lines = suite.access_lines(&marker);
