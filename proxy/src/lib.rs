@@ -12,6 +12,7 @@ mod body;
 mod descriptors;
 mod drain;
 mod forward;
+mod identity;
 mod impersonate;
 mod metrics;
 mod pipeline;

@@ -20,16 +20,13 @@ use crate::{
     body::ResponseBody,
     drain::Drain,
     forward::{Forwarding, Streams, Upstream},
-    impersonate::{self, ClientRequest, ImpersonatedTarget, Reviewer},
+    impersonate::{self, ClientRequest, ImpersonatedTarget, ImpersonationError, Reviewer},
     metrics::Metrics,
     readiness::Readiness,
     refusal::Refusal,
-    request::{Credentials, RequestInfo, Upgrade, check_target},
+    request::{Credentials, RequestInfo, Upgrade, check_head},
     settings::{Settings, SettingsStore},
 };
-
-/// As in HTTP/1.1, where the parser counts.
-const MAX_HEADERS: usize = 256;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -124,8 +121,7 @@ impl Pipeline {
         request: &Request<Incoming>,
         upgrade: Option<Upgrade>,
     ) -> Result<Admitted, Refusal> {
-        check_target(request)?;
-        check_header_count(request.headers())?;
+        check_head(request)?;
         let settings = self.settings.current().ok_or_else(|| {
             Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
         })?;
@@ -149,14 +145,14 @@ impl Pipeline {
             return Ok(None);
         };
         if settings.client_requests == ClientRequests::Deny {
-            return Err(Refusal::Forbidden(
-                "impersonation is turned off by spec.impersonation.clientRequests".to_owned(),
-            ));
+            let reason = "impersonation is turned off by spec.impersonation.clientRequests";
+            return Err(ImpersonationError::Forbidden(reason.to_owned()).into());
         }
         request.check_extra_keys(&settings.as_extra_keys)?;
         let requester = token.identity();
         self.reviewer.check(requester, request.identity()).await?;
-        impersonate::target(request, requester, &settings.static_extra).map(Some)
+        let target = impersonate::target(request, requester, &settings.static_extra)?;
+        Ok(Some(target))
     }
 
     async fn forward(
@@ -256,16 +252,6 @@ impl Pipeline {
         self.access_log
             .write(line(Timestamp::now(), source, decision));
     }
-}
-
-/// HTTP/2 bounds the bytes of a head only, and its compression makes a field of one byte.
-fn check_header_count(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.len() > MAX_HEADERS {
-        return Err(Refusal::HeadersTooLarge(format!(
-            "a request may have at most {MAX_HEADERS} header fields"
-        )));
-    }
-    Ok(())
 }
 
 /// A token of the `Authorization` header that is refused does not keep one of a WebSocket from

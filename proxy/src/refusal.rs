@@ -6,7 +6,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::{authn::AuthenticationError, forward::UpstreamError};
+use crate::{
+    authn::AuthenticationError, forward::UpstreamError, impersonate::ImpersonationError,
+    request::RequestError,
+};
 
 /// Why a request is not forwarded.
 #[derive(Debug, thiserror::Error)]
@@ -20,18 +23,12 @@ pub(crate) enum Refusal {
     /// A credential that is not accepted.
     #[error(transparent)]
     Authentication(#[from] AuthenticationError),
-    /// Known who, but not allowed.
-    #[error("{0}")]
-    Forbidden(String),
-    /// It can be read in more than one way, or in none.
-    #[error("{0}")]
-    BadRequest(String),
-    /// CONNECT and TRACE.
-    #[error("the method {0} is not served")]
-    Method(http::Method),
-    /// More than is read.
-    #[error("{0}")]
-    HeadersTooLarge(String),
+    /// Known who, but may not act as somebody else.
+    #[error(transparent)]
+    Impersonation(#[from] ImpersonationError),
+    /// Not even looked at.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// Not now.
     #[error("{0}")]
     ServiceUnavailable(String),
@@ -47,13 +44,17 @@ impl Refusal {
             Self::NoCredential { .. } | Self::Authentication(AuthenticationError::Token(_)) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Authentication(AuthenticationError::Reserved(_)) | Self::Forbidden(_) => {
-                StatusCode::FORBIDDEN
+            Self::Authentication(AuthenticationError::Reserved(_))
+            | Self::Impersonation(ImpersonationError::Forbidden(_)) => StatusCode::FORBIDDEN,
+            Self::Impersonation(ImpersonationError::BadRequest(_))
+            | Self::Request(RequestError::Ambiguous(_)) => StatusCode::BAD_REQUEST,
+            Self::Request(RequestError::Method(_)) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Impersonation(ImpersonationError::TooManyValues(_))
+            | Self::Request(RequestError::TooManyFields(_)) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Impersonation(ImpersonationError::Unavailable(_))
+            | Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(error) => error.code(),
         }
     }
@@ -64,10 +65,8 @@ impl Refusal {
             Self::NoCredential { .. } => "no_credential",
             Self::Authentication(AuthenticationError::Token(_)) => "token",
             Self::Authentication(AuthenticationError::Reserved(_)) => "reserved_identity",
-            Self::Forbidden(_) => "forbidden",
-            Self::BadRequest(_) => "bad_request",
-            Self::Method(_) => "method",
-            Self::HeadersTooLarge(_) => "headers_too_large",
+            Self::Impersonation(_) => "impersonation",
+            Self::Request(_) => "request",
             Self::ServiceUnavailable(_) => "unavailable",
             Self::Upstream(_) => "upstream",
         }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::impersonate::Identity;
+use crate::identity::Identity;
 
 /// Characters of one value; what a client sends must not decide how long a line is.
 const MAX_VALUE: usize = 4096;

@@ -4,7 +4,7 @@ use oidcproxy_crds::v1alpha1::authentication::{ClaimMappings, ClaimValidationRul
 use serde_json::{Map, Value};
 
 use super::TokenError;
-use crate::impersonate::Identity;
+use crate::identity::Identity;
 
 /// The extra under which kube-apiserver records a token's `jti`.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";

@@ -10,6 +10,7 @@ mod claims;
 mod fetch;
 mod issuer;
 mod key;
+mod key_keeper;
 mod mapping;
 mod reserved;
 mod strict_json;
@@ -24,7 +25,7 @@ pub(crate) use self::{
 };
 use self::{cache::TokenCache, key::Thumbprint};
 use crate::{
-    impersonate::{Identity, IdentityHeaders, UnsafeIdentity},
+    identity::{Identity, IdentityHeaders, UnsafeIdentity},
     metrics::Metrics,
 };
 

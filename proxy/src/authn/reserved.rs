@@ -4,7 +4,7 @@
 //! group would steer the review itself. A name is refused, never stripped: whoever is served
 //! without a group that they claim has been told something wrong about who they are.
 
-use crate::impersonate::Identity;
+use crate::identity::Identity;
 
 /// What is refused.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use self::{
     splice::splice,
 };
 use crate::{
-    impersonate::IdentityHeaders,
+    identity::IdentityHeaders,
     metrics::Guard,
     request::{Upgrade, UpgradeProtocol},
 };

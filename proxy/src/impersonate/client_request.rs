@@ -2,11 +2,11 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{
+use super::ImpersonationError;
+use crate::identity::{
     Identity,
     headers::{self, extra_key, is_faithful},
 };
-use crate::refusal::Refusal;
 
 /// More values than this would be more reviews than a request is worth.
 const MAX_VALUES: usize = 64;
@@ -20,7 +20,7 @@ pub(crate) struct ClientRequest(Identity);
 
 impl ClientRequest {
     /// `None` when the client does not ask to be somebody else.
-    pub(crate) fn parse(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Option<Self>, ImpersonationError> {
         let mut users = Vec::new();
         let mut uids = Vec::new();
         let mut identity = Identity::default();
@@ -29,7 +29,7 @@ impl ClientRequest {
             for value in headers.get_all(name) {
                 values += 1;
                 if values > MAX_VALUES {
-                    return Err(Refusal::HeadersTooLarge(format!(
+                    return Err(ImpersonationError::TooManyValues(format!(
                         "a request may carry at most {MAX_VALUES} Impersonate-* values"
                     )));
                 }
@@ -77,15 +77,15 @@ impl ClientRequest {
     /// Refuses extras that this proxy does not let clients set. The proxy has no right to
     /// impersonate keys that are not listed, so kube-apiserver would refuse them with a message
     /// that names the proxy and helps nobody.
-    pub(crate) fn check_extra_keys(&self, allowed: &[String]) -> Result<(), Refusal> {
+    pub(crate) fn check_extra_keys(&self, allowed: &[String]) -> Result<(), ImpersonationError> {
         for (key, _) in &self.0.extra {
             if key.starts_with(ORIGINAL_USER_PREFIX) {
-                return Err(Refusal::Forbidden(format!(
+                return Err(ImpersonationError::Forbidden(format!(
                     "the extra key {key:?} is set by the proxy and cannot be impersonated"
                 )));
             }
             if !allowed.iter().any(|known| known == "*" || known == key) {
-                return Err(Refusal::Forbidden(format!(
+                return Err(ImpersonationError::Forbidden(format!(
                     "the extra key {key:?} is not listed in spec.impersonation.asExtraKeys"
                 )));
             }
@@ -143,15 +143,15 @@ fn add_extra(identity: &mut Identity, key: String, value: &str) {
 }
 
 /// Which of two would count differs between servers, so neither does.
-fn at_most_one(mut values: Vec<String>, name: &str) -> Result<Option<String>, Refusal> {
+fn at_most_one(mut values: Vec<String>, name: &str) -> Result<Option<String>, ImpersonationError> {
     if values.len() > 1 {
         return Err(bad(format!("{name} is given more than once")));
     }
     Ok(values.pop())
 }
 
-fn bad(message: String) -> Refusal {
-    Refusal::BadRequest(message)
+fn bad(message: String) -> ImpersonationError {
+    ImpersonationError::BadRequest(message)
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(lines: &[(&str, &str)]) -> Result<Option<ClientRequest>, Refusal> {
+    fn parse(lines: &[(&str, &str)]) -> Result<Option<ClientRequest>, ImpersonationError> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(
@@ -207,7 +207,7 @@ mod tests {
             &[("Impersonate-User", "")],
         ] {
             assert!(
-                matches!(parse(lines), Err(Refusal::BadRequest(_))),
+                matches!(parse(lines), Err(ImpersonationError::BadRequest(_))),
                 "{lines:?}"
             );
         }
@@ -219,7 +219,10 @@ mod tests {
         lines.resize(MAX_VALUES, ("Impersonate-Group", "g"));
         assert!(parse(&lines).is_ok());
         lines.push(("Impersonate-Group", "g"));
-        assert!(matches!(parse(&lines), Err(Refusal::HeadersTooLarge(_))));
+        assert!(matches!(
+            parse(&lines),
+            Err(ImpersonationError::TooManyValues(_))
+        ));
     }
 
     #[test]

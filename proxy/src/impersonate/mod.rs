@@ -1,20 +1,31 @@
-//! As whom a request runs: identities, their headers, and `kubectl --as`.
+//! `kubectl --as`: what a client asks for, whether the cluster allows it, and as whom the request
+//! then runs.
 
 mod client_request;
-mod headers;
-mod identity;
 mod original_user;
 mod review;
 
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
-pub(crate) use self::{
-    client_request::ClientRequest,
-    headers::{IdentityHeaders, UnsafeIdentity},
-    identity::Identity,
-    review::Reviewer,
-};
-use crate::refusal::Refusal;
+pub(crate) use self::{client_request::ClientRequest, review::Reviewer};
+use crate::identity::{Identity, IdentityHeaders};
+
+/// Why a client may not act as somebody else.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImpersonationError {
+    /// It can be read in more than one way, or in none.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The cluster, or the settings, say no.
+    #[error("{0}")]
+    Forbidden(String),
+    /// More than is reviewed.
+    #[error("{0}")]
+    TooManyValues(String),
+    /// The cluster could not be asked.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// The identity that a request runs as on behalf of somebody else, and its headers.
 pub(crate) struct ImpersonatedTarget {
@@ -27,12 +38,12 @@ pub(crate) fn target(
     request: ClientRequest,
     requester: &Identity,
     static_extra: &[StaticExtra],
-) -> Result<ImpersonatedTarget, Refusal> {
+) -> Result<ImpersonatedTarget, ImpersonationError> {
     let mut identity = request.into_target();
     identity.add_extras(static_extra);
     original_user::add(&mut identity, requester);
     let headers = IdentityHeaders::encode(&identity).map_err(|error| {
-        Refusal::BadRequest(format!("the identity cannot be forwarded: {error}"))
+        ImpersonationError::BadRequest(format!("the identity cannot be forwarded: {error}"))
     })?;
     Ok(ImpersonatedTarget { identity, headers })
 }

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Identity, client_request::ORIGINAL_USER_PREFIX};
+use super::client_request::ORIGINAL_USER_PREFIX;
+use crate::identity::Identity;
 
 /// Adds the requester to the identity that the request runs as.
 pub(crate) fn add(target: &mut Identity, requester: &Identity) {

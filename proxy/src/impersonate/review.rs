@@ -11,8 +11,8 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, Client, api::PostParams};
 use moka::future::Cache;
 
-use super::{Identity, client_request::service_account};
-use crate::{metrics::Metrics, refusal::Refusal};
+use super::{ImpersonationError, client_request::service_account};
+use crate::{identity::Identity, metrics::Metrics};
 
 /// As long as kube-apiserver itself remembers an authorization that a webhook gave.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Reviewer {
         &self,
         requester: &Identity,
         target: &Identity,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ImpersonationError> {
         let reviews = attributes(target)
             .into_iter()
             .map(|attributes| self.decide(requester, attributes));
@@ -66,14 +66,14 @@ impl Reviewer {
             .await
             .map_err(|_| {
                 self.metrics.review("timeout");
-                Refusal::ServiceUnavailable(
+                ImpersonationError::Unavailable(
                     "the cluster did not say in time whether the impersonation is allowed"
                         .to_owned(),
                 )
             })??;
         match denied.into_iter().flatten().next() {
             None => Ok(()),
-            Some(what) => Err(Refusal::Forbidden(format!(
+            Some(what) => Err(ImpersonationError::Forbidden(format!(
                 "user {:?} cannot impersonate {what}",
                 requester.username
             ))),
@@ -85,7 +85,7 @@ impl Reviewer {
         &self,
         requester: &Identity,
         attributes: ResourceAttributes,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<String>, ImpersonationError> {
         let what = description(&attributes);
         let spec = SubjectAccessReviewSpec {
             user: Some(requester.username.clone()),
@@ -104,7 +104,7 @@ impl Reviewer {
                     error = error.as_ref() as &dyn std::error::Error,
                     "review failed"
                 );
-                Err(Refusal::ServiceUnavailable(
+                Err(ImpersonationError::Unavailable(
                     "the cluster could not say whether the impersonation is allowed".to_owned(),
                 ))
             }

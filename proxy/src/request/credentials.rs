@@ -4,8 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{Upgrade, UpgradeProtocol};
-use crate::refusal::Refusal;
+use super::{RequestError, Upgrade, UpgradeProtocol};
 
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
@@ -19,12 +18,12 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    pub(crate) fn of(headers: &HeaderMap, upgrade: Option<Upgrade>) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &HeaderMap, upgrade: Option<Upgrade>) -> Result<Self, RequestError> {
         let mut lines = headers.get_all(header::AUTHORIZATION).iter();
         let line = lines.next();
         if lines.next().is_some() {
-            return Err(Refusal::BadRequest(
-                "the Authorization header is given more than once".to_owned(),
+            return Err(RequestError::Ambiguous(
+                "the Authorization header is given more than once",
             ));
         }
         let mut credentials = line.map(Self::from_authorization).unwrap_or_default();
@@ -157,7 +156,7 @@ mod tests {
         let twice = headers(&[("authorization", "Bearer a"), ("authorization", "Bearer a")]);
         assert!(matches!(
             Credentials::of(&twice, None),
-            Err(Refusal::BadRequest(_))
+            Err(RequestError::Ambiguous(_))
         ));
     }
 

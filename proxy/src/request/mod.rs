@@ -5,9 +5,25 @@ mod info;
 mod target;
 mod upgrade;
 
+use http::Method;
+
 pub(crate) use self::{
     credentials::{Credentials, strip_subprotocol_tokens},
     info::RequestInfo,
-    target::check_target,
+    target::check_head,
     upgrade::{Upgrade, UpgradeProtocol},
 };
+
+/// Why a request is not even looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// It can be read in more than one way, or in none.
+    #[error("{0}")]
+    Ambiguous(&'static str),
+    /// CONNECT and TRACE.
+    #[error("the method {0} is not served")]
+    Method(Method),
+    /// More header fields than are read.
+    #[error("a request may have at most {0} header fields")]
+    TooManyFields(usize),
+}

@@ -1,23 +1,32 @@
-//! Which request targets are served.
+//! Which requests are looked at.
 
-use http::{Method, Request, Version};
+use http::{HeaderMap, Method, Request, Version};
 
-use crate::refusal::Refusal;
+use super::RequestError;
+
+/// As in HTTP/1.1, where the parser counts: HTTP/2 bounds the bytes of a head only, and its
+/// compression makes a field of one byte.
+const MAX_FIELDS: usize = 256;
 
 /// Refuses what a proxy for one server has no use for: tunnels, echoes of the request's headers,
-/// and targets of other servers.
-pub(crate) fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
+/// targets of other servers, and more fields than any client has.
+pub(crate) fn check_head<B>(request: &Request<B>) -> Result<(), RequestError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::Method(request.method().clone()));
+        return Err(RequestError::Method(request.method().clone()));
     }
     let uri = request.uri();
     // In HTTP/2 the authority is a field of its own; in HTTP/1.1 it makes the target an absolute
     // one, for a forward proxy (RFC 9112, section 3.2.2).
     let absolute = request.version() < Version::HTTP_2 && uri.authority().is_some();
     if absolute || !uri.path().starts_with('/') {
-        return Err(Refusal::BadRequest(
-            "the request target must be a path".to_owned(),
-        ));
+        return Err(RequestError::Ambiguous("the request target must be a path"));
+    }
+    check_field_count(request.headers())
+}
+
+fn check_field_count(headers: &HeaderMap) -> Result<(), RequestError> {
+    if headers.len() > MAX_FIELDS {
+        return Err(RequestError::TooManyFields(MAX_FIELDS));
     }
     Ok(())
 }

@@ -1,6 +1,10 @@
-//! Who a request is forwarded as.
+//! Who somebody is: what tokens are mapped to, what is reviewed, forwarded and logged.
+
+pub(crate) mod headers;
 
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
+
+pub(crate) use self::headers::{IdentityHeaders, UnsafeIdentity};
 
 /// The group that every authenticated user is in.
 const AUTHENTICATED: &str = "system:authenticated";
