@@ -35,6 +35,7 @@ lint: ## Formatting, clippy, generated files, dependencies
 
 test-unit: ## Pure tests, beside the code
 	$(CARGO) test --locked --quiet --lib -p oidcproxy-crds -p oidc-proxy -p oidc-proxy-operator
+	$(CARGO) test --locked --quiet -p oidcproxy-expression
 
 test-blackbox: ## The proxy's binary over real sockets
 	$(CARGO) build --locked --quiet -p oidc-proxy
