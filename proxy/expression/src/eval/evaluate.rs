@@ -99,6 +99,9 @@ impl Evaluator<'_> {
                 optional,
             } => {
                 let value = self.operand(operand)?;
+                if matches!(value, Value::Optional(None)) {
+                    return Ok(value);
+                }
                 let index = self.unpaid(index)?;
                 self.lookup(value, &index, *optional)
             }
@@ -246,6 +249,9 @@ impl Evaluator<'_> {
             let key = self.run(key)?;
             if let Some(value) = self.element(value, *optional)? {
                 self.context.budget.elements(2)?;
+                if matches!(key, Value::Bytes(_)) {
+                    return Err(Failure::new("unsupported key type"));
+                }
                 map.replace(key, value);
             }
         }

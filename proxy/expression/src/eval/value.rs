@@ -220,6 +220,14 @@ impl Value {
         }
     }
 
+    /// Whether there can be something at this index or key.
+    pub(crate) fn is_qualifier(&self) -> bool {
+        matches!(
+            self,
+            Self::Bool(_) | Self::Int(_) | Self::Uint(_) | Self::Double(_) | Self::String(_)
+        )
+    }
+
     /// What `optional.ofNonZeroValue` regards as nothing.
     pub(crate) fn is_zero(&self) -> bool {
         match self {

@@ -71,9 +71,11 @@ fn operator(name: &str) -> Option<Implementation> {
             _ => Err(Failure::no_overload("_==_")),
         },
         "_!=_" => |context, args| match args {
-            [one, other] => {
-                operators::equal(one, other, &mut context.budget).map(|equal| Value::Bool(!equal))
-            }
+            // What cannot be compared is not equal; only `==` fails for it.
+            [one, other] => match operators::equal(one, other, &mut context.budget) {
+                Err(failure) if failure.absorbable() => Ok(Value::Bool(true)),
+                result => result.map(|equal| Value::Bool(!equal)),
+            },
             _ => Err(Failure::no_overload("_!=_")),
         },
         "_<_" => |context, args| ordered(context, args, Ordering::is_lt),

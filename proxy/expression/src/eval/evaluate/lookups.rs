@@ -61,6 +61,9 @@ impl Evaluator<'_> {
         key: &Value,
         optional: bool,
     ) -> Result<Option<Value>, Failure> {
+        if !key.is_qualifier() {
+            return Err(Failure::new("invalid qualifier type"));
+        }
         match (value, key) {
             (Value::Root(_), Value::String(name)) => {
                 self.context.root.find(name, &mut self.context.budget)

@@ -16,7 +16,7 @@ use crate::{
     syntax::ast::Expr,
 };
 
-fn constant(node: &Node) -> Option<&Value> {
+pub(super) fn constant(node: &Node) -> Option<&Value> {
     match &node.work {
         Work::Constant(value) => Some(value),
         _ => None,

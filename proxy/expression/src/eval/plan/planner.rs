@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Fold, Function, Node, Work,
-    constants::{constant_list, constant_map, constant_pattern, fold_conversion, is_constant_set},
+    constants::{
+        constant, constant_list, constant_map, constant_pattern, fold_conversion, is_constant_set,
+    },
 };
 use crate::{
     check::{Checked, Reference},
@@ -117,7 +119,11 @@ impl Planner<'_> {
                 }
             }
             ("_[_]" | "_[?_]", [operand, index]) => {
+                let offset = index.offset;
                 let (operand, index) = (Box::new(self.node(operand)?), Box::new(self.node(index)?));
+                if constant(&index).is_some_and(|index| !index.is_qualifier()) {
+                    return Err(Refusal::new(offset, "invalid qualifier type"));
+                }
                 Work::Index {
                     operand,
                     index,
