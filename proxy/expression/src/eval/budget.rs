@@ -45,9 +45,9 @@ impl Budget {
         )
     }
 
-    /// For what is charged further down and should not be.
+    /// For what was charged further down and should not have been.
     pub(crate) fn refund(&mut self, cost: u64) {
-        self.cost = self.cost.saturating_add(cost);
+        self.cost = self.cost.saturating_add(cost).min(COST);
     }
 
     #[cfg(test)]

@@ -21,10 +21,11 @@ impl Evaluator<'_> {
 
     /// An attribute where upstream does not charge for the variable in it, only for what is selected from it.
     pub(super) fn unpaid(&mut self, node: &Node) -> Result<Value, Failure> {
+        let result = self.run(node);
         if node.is_attribute() {
             self.context.budget.refund(1);
         }
-        self.run(node)
+        result
     }
 
     /// A selection or an index. From an optional value it gives an optional one and never fails for a missing key.
