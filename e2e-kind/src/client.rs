@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// What a program printed, and whether it succeeded.
 #[derive(Clone, Debug)]

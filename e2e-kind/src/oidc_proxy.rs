@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{client::Client, environment::Environment, wait::until};
 
 /// A good condition within this time, or the test fails. The kubelet takes up to a minute and a
-/// half until a changed Secret is in a pod.
-pub const READY: Duration = Duration::from_mins(2);
+/// half until a changed Secret is in a pod, and a test may change it twice.
+pub const READY: Duration = Duration::from_mins(4);
 
 /// A resource that trusts Keycloak, whose CA is in the ConfigMap `issuer-ca`.
 pub fn document(environment: &Environment, namespace: &str, name: &str) -> Value {
