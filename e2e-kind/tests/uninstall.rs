@@ -8,7 +8,11 @@
     clippy::unwrap_used
 )]
 
-use oidcproxy_e2e::{client::Client, suite::Suite};
+use std::time::Duration;
+
+use oidcproxy_e2e::{client::Client, suite::Suite, wait::until_true};
+
+const END: Duration = Duration::from_mins(2);
 
 #[test]
 fn an_uninstalled_release_leaves_only_the_definition() {
@@ -37,18 +41,17 @@ fn an_uninstalled_release_leaves_only_the_definition() {
     let ours: Vec<_> = left.lines().filter(|name| name.contains("oidc")).collect();
     assert_eq!(ours, Vec::<&str>::new());
     for namespace in [suite.system_namespace(), suite.namespace()] {
-        let selector = "app.kubernetes.io/part-of=oidc-proxy-operator";
-        let inside = admin.ok(&[
-            "-n",
-            namespace,
-            "get",
-            "all,secrets,configmaps,roles,rolebindings",
-            "-l",
-            selector,
-            "-o",
-            "name",
-        ]);
-        assert_eq!(inside, "", "in {namespace}");
+        // Pods take leave of their clients first.
+        until_true(
+            &format!("the end of everything in {namespace}"),
+            END,
+            || {
+                let selector = "app.kubernetes.io/part-of=oidc-proxy-operator";
+                let kinds = "all,secrets,configmaps,roles,rolebindings";
+                let left = ["-n", namespace, "get", kinds, "-l", selector, "-o", "name"];
+                admin.ok(&left).is_empty()
+            },
+        );
     }
     admin.ok(&[
         "get",
