@@ -39,7 +39,11 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(args)) {
+    let ended = runtime.block_on(serve(args));
+    // Dropped, it would wait without end for the log's thread, which a reader of our output that
+    // stands still holds up.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("oidc-proxy: {error:#}");

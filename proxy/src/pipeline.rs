@@ -184,9 +184,9 @@ impl Pipeline {
         Ok(answer.map(|body| ResponseBody::Upstream(body, Box::pin(end))))
     }
 
-    /// What ends an answer before its own end, whatever we take it for. A watch ends when we leave: its client starts
-    /// another one, elsewhere, and misses nothing. Logs cannot be taken up again, so they go on
-    /// until the deadline.
+    /// What ends an answer before its own end, whatever we take it for. A watch ends when we
+    /// leave: its client starts another one, elsewhere, and misses nothing. Logs cannot be taken
+    /// up again, so they go on until the deadline.
     fn end_of(
         &self,
         info: &RequestInfo,
