@@ -15,7 +15,7 @@ use oidcproxy_e2e::{
 };
 use oidcproxy_tests::jose::random_hex;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Each promise is kept for both generations of kubectl.
 macro_rules! with_both {
@@ -115,7 +115,7 @@ fn a_watch_tells_of_changes_at_once(kubectl: Kubectl) {
     suite
         .admin
         .ok(&["-n", suite.namespace(), "create", "configmap", &name]);
-    watch.until_prints(&name, Duration::from_secs(3));
+    watch.until_prints(&name, Duration::from_secs(20));
     suite
         .admin
         .ok(&["-n", suite.namespace(), "delete", "configmap", &name]);
@@ -136,7 +136,7 @@ fn logs_are_followed(kubectl: Kubectl) {
     ]);
     let first = logs.until_prints("tick ", SOON);
     let number: u32 = first.trim().rsplit(' ').next().unwrap().parse().unwrap();
-    logs.until_prints(&format!("tick {}\n", number + 2), Duration::from_secs(5));
+    logs.until_prints(&format!("tick {}\n", number + 2), Duration::from_secs(20));
 }
 
 fn exec_carries_input_output_and_exit_code(kubectl: Kubectl) {

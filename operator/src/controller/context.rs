@@ -10,7 +10,7 @@ use super::{
     identity::Identity,
     observe::probe::Probe,
     options::Options,
-    pace::{Pace, STEADY},
+    pace::{FOREIGN, Pace, STEADY},
     refusal::Reason,
     status::is_true,
     transition::Transitions,
@@ -82,7 +82,8 @@ impl Context {
                     name = identity.name,
                     "{error}"
                 );
-                Ok(Action::requeue(STEADY))
+                let foreign = error.is_foreign();
+                Ok(Action::requeue(if foreign { FOREIGN } else { STEADY }))
             }
             Err(error) => {
                 self.pace.failed(&identity.uid);

@@ -70,6 +70,15 @@ impl Error {
         self.problem(0).is_some_and(|problem| problem.stalled)
     }
 
+    /// Whether an object of somebody else is in the way.
+    pub fn is_foreign(&self) -> bool {
+        matches!(
+            self,
+            Self::Apply(apply::Error::Foreign { .. })
+                | Self::Certificates(certificates::Error::Apply(apply::Error::Foreign { .. }))
+        )
+    }
+
     fn source_status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Apply(apply::Error::Request { source, .. })
@@ -88,10 +97,7 @@ impl Error {
             Self::Timeout => "timeout",
             Self::Refused(_) => "refused",
             Self::Dereference(_) => "dereference",
-            Self::Apply(apply::Error::Foreign { .. })
-            | Self::Certificates(certificates::Error::Apply(apply::Error::Foreign { .. })) => {
-                "conflict"
-            }
+            Self::Apply(_) | Self::Certificates(_) if self.is_foreign() => "conflict",
             Self::Apply(_) => "apply",
             Self::Certificates(_) => "certificates",
         }

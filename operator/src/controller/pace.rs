@@ -8,6 +8,8 @@ use std::{
 
 /// Between looks at something that is as it should be.
 pub(super) const STEADY: Duration = Duration::from_secs(30);
+/// Between looks at an object of somebody else in our way: no watch tells of its end.
+pub(super) const FOREIGN: Duration = Duration::from_secs(5);
 /// The first look at something that is under way.
 const QUICK: Duration = Duration::from_secs(1);
 /// After somebody else was faster.

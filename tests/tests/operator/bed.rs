@@ -55,6 +55,9 @@ pub(crate) const ALLOWED: [&str; 9] = [
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";
 
+/// Long enough for a slow machine.
+const SOON: Duration = Duration::from_secs(90);
+
 /// One test's view of the cluster.
 pub(crate) struct Bed {
     pub(crate) client: Client,
@@ -113,7 +116,7 @@ impl Bed {
 
     /// Waits until `corp` is as it should be.
     pub(crate) async fn wait(&self, what: &str, check: impl Fn(&OidcProxy) -> bool) -> OidcProxy {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + SOON;
         loop {
             let proxy = self.proxies().get("corp").await.unwrap();
             if check(&proxy) {
@@ -122,7 +125,7 @@ impl Bed {
             let status = serde_json::to_string_pretty(&proxy.status).unwrap();
             assert!(
                 Instant::now() < deadline,
-                "{what}: not within 30 s: {status}"
+                "{what}: not within {SOON:?}: {status}"
             );
             sleep(Duration::from_millis(200)).await;
         }
@@ -151,7 +154,7 @@ impl Bed {
         (group, kind, name): (&str, &str, &str),
         check: impl Fn(Option<&Value>) -> bool,
     ) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + SOON;
         let api = self.api(group, kind);
         loop {
             let found = api.get_opt(name).await.unwrap();
@@ -161,7 +164,7 @@ impl Bed {
             }
             assert!(
                 Instant::now() < deadline,
-                "{kind} {name}: not within 30 s: {found:#?}"
+                "{kind} {name}: not within {SOON:?}: {found:#?}"
             );
             sleep(Duration::from_millis(200)).await;
         }
@@ -185,7 +188,7 @@ async fn prepare(plane: &ControlPlane, admin: &Client) {
     let established = kube::runtime::wait::conditions::is_crd_established();
     let waiting =
         kube::runtime::wait::await_condition(definitions, "oidcproxies.oidcproxy.dev", established);
-    tokio::time::timeout(Duration::from_secs(30), waiting)
+    tokio::time::timeout(SOON, waiting)
         .await
         .unwrap()
         .unwrap();
