@@ -188,10 +188,7 @@ async fn prepare(plane: &ControlPlane, admin: &Client) {
     let established = kube::runtime::wait::conditions::is_crd_established();
     let waiting =
         kube::runtime::wait::await_condition(definitions, "oidcproxies.oidcproxy.dev", established);
-    tokio::time::timeout(SOON, waiting)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
 
     for namespace in ALLOWED.iter().chain([&ELSEWHERE, &HOME]) {
         let object =
