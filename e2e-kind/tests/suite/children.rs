@@ -9,7 +9,7 @@ use oidcproxy_e2e::{
     wait::{until, until_true},
 };
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 #[test]
 fn a_child_that_is_deleted_comes_back() {

@@ -15,7 +15,7 @@ use oidcproxy_e2e::{
 };
 use oidcproxy_tests::jose::random_hex;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Each promise is kept for both generations of kubectl.
 macro_rules! with_both {

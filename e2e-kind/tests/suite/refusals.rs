@@ -55,7 +55,7 @@ fn acting_as_somebody_else_is_the_clusters_to_allow() {
     suite.admin.ok(&revoke);
     // kubectl says "unknown" of a refused discovery, with and without a proxy.
     let refusal = r#"user "corp:alice" cannot impersonate"#;
-    until_true("the refusal", Duration::from_secs(60), || {
+    until_true("the refusal", Duration::from_mins(1), || {
         let output = alice.run(&["--as=corp:bob", "get", "--raw=/api/v1/namespaces"]);
         output.code != Some(0) && output.stderr.contains(refusal)
     });
@@ -74,7 +74,7 @@ fn acting_as_somebody_else_is_the_clusters_to_allow() {
         assert_eq!(suite.admin.apply(&document).code, Some(0));
     }
     // Each replica remembers a no for ten seconds.
-    let me = until("the grant", Duration::from_secs(120), || {
+    let me = until("the grant", Duration::from_mins(2), || {
         let output = alice.run(&[&as_bob[..], &["-o", "json"]].concat());
         (output.code == Some(0)).then_some(output.stdout)
     });
