@@ -8,7 +8,7 @@ include e2e-kind/cluster.mk
 CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-control-plane test-cluster test-chart test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers test-control-plane test-cluster test-chart test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -25,7 +25,7 @@ generate: ## Rewrites the generated files: the CustomResourceDefinition and the 
 	cp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
 
 test: ## Everything that CI runs
-	@e2e-kind/ci/stages.sh lint test-unit test-blackbox test-control-plane test-chart test-cluster
+	@e2e-kind/ci/stages.sh lint test-unit test-blackbox test-issuers test-control-plane test-chart test-cluster
 
 lint: ## Formatting, clippy, generated files, dependencies
 	$(CARGO) fmt --all --check
@@ -40,6 +40,10 @@ test-unit: ## Pure tests, beside the code
 test-blackbox: ## The proxy's binary over real sockets
 	$(CARGO) build --locked --quiet -p oidc-proxy
 	e2e-kind/ci/blackbox.sh
+
+test-issuers: ## The proxy's binary with Keycloak and oidc-provider, without a cluster
+	$(CARGO) build --locked --quiet -p oidc-proxy
+	e2e-kind/ci/issuers.sh
 
 test-control-plane: ## The proxy and the operator against a real kube-apiserver, without a node
 	$(CARGO) build --locked --quiet -p oidc-proxy -p oidc-proxy-operator

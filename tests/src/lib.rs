@@ -20,5 +20,7 @@ pub mod issuer;
 pub mod jose;
 pub mod process;
 pub mod proxy;
+pub mod real_issuer;
 pub mod server;
 pub mod tls;
+pub mod web;
