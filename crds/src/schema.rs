@@ -1,9 +1,10 @@
 //! The CustomResourceDefinition as it is published.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use crate::OidcProxy;
 
@@ -23,9 +24,19 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
             .and_then(|validation| validation.open_api_v3_schema.as_mut())
         {
             tighten(schema);
+            unobserved(schema);
         }
     }
     definition
+}
+
+/// A new object says at once that nobody has looked at it: one without a status counts as done for kstatus, and so for
+/// Flux, until the operator's first write.
+fn unobserved(schema: &mut JSONSchemaProps) {
+    let properties = schema.properties.as_mut();
+    if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
+        status.default = Some(JSON(json!({"observedGeneration": -1})));
+    }
 }
 
 fn tighten(schema: &mut JSONSchemaProps) {

@@ -9,3 +9,5 @@ for file in tests/tests/real_*.rs tests/tests/operator_*.rs; do
   [[ -f $file ]] && suites+=(--test "$(basename "$file" .rs)")
 done
 cargo test --locked --quiet -p oidcproxy-tests "${suites[@]}"
+# What GitOps tools make of recorded statuses.
+(cd e2e-kind/cluster/modules/gitops-status && CGO_ENABLED=0 go test ./...)

@@ -38,6 +38,8 @@ go_build() {
 
 build_apiserver() { go_build kubernetes apiserver "$BIN_DIR" $KUBERNETES/kube-apiserver; }
 
+build_gitops_status() { go_build gitops-status gitops-status "$BIN_DIR" .; }
+
 build_node() {
   go_build kubernetes node "$BIN_DIR/node" $KUBERNETES/kube-controller-manager $KUBERNETES/kube-scheduler \
     $KUBERNETES/kubelet $KUBERNETES/kube-proxy ./coredns ./netpol
@@ -68,6 +70,8 @@ main() {
   get_etcd
   is_current apiserver:kubernetes ||
     long_step "building kube-apiserver $KUBERNETES_VERSION" "$CACHE_DIR/logs/build-apiserver.log" build_apiserver
+  is_current gitops-status:gitops-status ||
+    long_step "building gitops-status" "$CACHE_DIR/logs/build-gitops-status.log" build_gitops_status
   [[ ${1:-all} == all ]] || return 0
   is_current node:kubernetes cni:cni containerd:containerd && return
   # Downloads and links of one use the cores that the other leaves idle.

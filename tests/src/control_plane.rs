@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
+    chart::assets,
     process::Process,
     proxy::kubeconfig,
     server::free_port,
@@ -46,10 +47,7 @@ impl ControlPlane {
     }
 
     async fn start() -> Result<Self> {
-        let assets = std::env::var_os("KUBEBUILDER_ASSETS").context(
-            "KUBEBUILDER_ASSETS is not set: run `export KUBEBUILDER_ASSETS=$(e2e-kind/cluster/control-plane.sh assets)` first",
-        )?;
-        let assets = PathBuf::from(assets);
+        let assets = assets()?;
         let apiserver = assets.join("kube-apiserver");
         ensure!(apiserver.exists(), "{} is missing", apiserver.display());
         let dir = fresh_dir()?;

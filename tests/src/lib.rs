@@ -13,6 +13,7 @@
 
 pub mod api_server;
 pub mod bed;
+pub mod chart;
 pub mod client;
 pub mod control_plane;
 pub mod demo_issuer;

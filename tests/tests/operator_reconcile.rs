@@ -13,6 +13,8 @@
 mod bed;
 #[path = "operator/drift.rs"]
 mod drift;
+#[path = "operator/gitops.rs"]
+mod gitops;
 #[path = "operator/tools.rs"]
 mod tools;
 

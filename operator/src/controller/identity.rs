@@ -10,6 +10,7 @@ use oidcproxy_crds::OidcProxy;
 pub const MANAGER: &str = "oidc-proxy-operator";
 /// Selects everything that this operator manages.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=oidc-proxy-operator";
+const INSTANCE: &str = "app.kubernetes.io/instance";
 /// On cluster-scoped children: the owner's namespace.
 pub const OWNER_NAMESPACE: &str = "oidcproxy.dev/owner-namespace";
 /// On cluster-scoped children: the owner's name.
@@ -74,7 +75,7 @@ impl Identity {
     pub fn selector(&self) -> BTreeMap<String, String> {
         labels([
             ("app.kubernetes.io/name", "oidc-proxy"),
-            ("app.kubernetes.io/instance", &self.name),
+            (INSTANCE, &self.name),
         ])
     }
 
@@ -103,6 +104,9 @@ impl Identity {
     /// The metadata of a child outside the namespace, which no owner reference can reach.
     pub fn cluster_child(&self, name: impl Into<String>) -> ObjectMeta {
         let mut all = self.labels();
+        // Where Argo CD tracks by this label, it would take what has no owner reference for a part of an Application of
+        // that name, and prune it.
+        all.remove(INSTANCE);
         all.extend(labels([
             (OWNER_NAMESPACE, &self.namespace),
             (OWNER_NAME, &self.name),

@@ -6,16 +6,10 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Namespace, ServiceAccount},
-        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch, PatchParams},
     core::{ApiResource, GroupVersionKind},
 };
 use oidc_proxy_operator::{
@@ -27,8 +21,8 @@ use oidc_proxy_operator::{
     events::Events,
     metrics::Metrics,
 };
-use oidcproxy_crds::{OidcProxy, schema::custom_resource_definition};
-use oidcproxy_tests::control_plane::ControlPlane;
+use oidcproxy_crds::OidcProxy;
+use oidcproxy_tests::{chart::Chart, control_plane::ControlPlane};
 use serde_json::{Value, json};
 use tokio::{
     sync::OnceCell,
@@ -38,10 +32,18 @@ use tokio_util::sync::CancellationToken;
 
 const HOME: &str = "default";
 const ACCOUNT: &str = "operator";
-const RBAC: &str = "rbac.authorization.k8s.io/v1";
+/// What of the chart is installed here; the operator itself runs in this process.
+const RIGHTS: [&str; 6] = [
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 9] = [
+pub(crate) const ALLOWED: [&str; 11] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -51,6 +53,8 @@ pub(crate) const ALLOWED: [&str; 9] = [
     "t-names",
     "t-forbidden",
     "t-less",
+    "t-gitops",
+    "t-marks",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";
@@ -179,17 +183,6 @@ pub(crate) fn condition(proxy: &OidcProxy, type_: &str) -> Option<Value> {
 }
 
 async fn prepare(plane: &ControlPlane, admin: &Client) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(admin.clone());
-    let definition = custom_resource_definition();
-    definitions
-        .create(&PostParams::default(), &definition)
-        .await
-        .unwrap();
-    let established = kube::runtime::wait::conditions::is_crd_established();
-    let waiting =
-        kube::runtime::wait::await_condition(definitions, "oidcproxies.oidcproxy.dev", established);
-    tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
-
     for namespace in ALLOWED.iter().chain([&ELSEWHERE, &HOME]) {
         let object =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -198,146 +191,19 @@ async fn prepare(plane: &ControlPlane, admin: &Client) {
             .await
             .unwrap();
     }
-    let account =
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
-    plane
-        .create::<ServiceAccount>(Api::namespaced(admin.clone(), HOME), account)
-        .await
-        .unwrap();
-    let role = |kind: &str, rules: Value| json!({"apiVersion": RBAC, "kind": kind, "metadata": {"name": ACCOUNT}, "rules": rules});
-    let binding = |kind: &str, role: &str| {
-        json!({
-            "apiVersion": RBAC, "kind": kind, "metadata": {"name": ACCOUNT},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": ACCOUNT},
-            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}],
-        })
-    };
-    plane
-        .create::<ClusterRole>(
-            Api::all(admin.clone()),
-            role("ClusterRole", cluster_rules()),
-        )
-        .await
-        .unwrap();
-    plane
-        .create::<ClusterRoleBinding>(
-            Api::all(admin.clone()),
-            binding("ClusterRoleBinding", "ClusterRole"),
-        )
-        .await
-        .unwrap();
-    for namespace in ALLOWED.iter().chain([&HOME]) {
-        let rules = if *namespace == HOME {
-            home_rules()
-        } else {
-            namespace_rules()
-        };
-        plane
-            .create::<Role>(
-                Api::namespaced(admin.clone(), namespace),
-                role("Role", rules),
-            )
-            .await
-            .unwrap();
-        plane
-            .create::<RoleBinding>(
-                Api::namespaced(admin.clone(), namespace),
-                binding("RoleBinding", "Role"),
-            )
-            .await
-            .unwrap();
-    }
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
-    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
-}
-
-fn cluster_rules() -> Value {
-    let original = |part: &str| format!("userextras/originaluser.jetstack.io-{part}");
-    let (user, groups, uid, extra) = (
-        original("user"),
-        original("groups"),
-        original("uid"),
-        original("extra"),
-    );
-    let credential = "userextras/authentication.kubernetes.io/credential-id";
-    json!([
-        rule(
-            "oidcproxy.dev",
-            &["oidcproxies"],
-            &["get", "list", "watch", "patch"]
-        ),
-        rule(
-            "oidcproxy.dev",
-            &["oidcproxies/status"],
-            &["get", "update", "patch"]
-        ),
-        rule(
-            "rbac.authorization.k8s.io",
-            &["clusterroles", "clusterrolebindings"],
-            &["get", "list", "watch", "create", "patch", "delete"]
-        ),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
-        rule(
-            "",
-            &["users", "groups", "serviceaccounts"],
-            &["impersonate"]
-        ),
-        rule(
-            "authentication.k8s.io",
-            &[
-                "uids",
-                credential,
-                &user,
-                &groups,
-                &uid,
-                &extra,
-                "userextras/held"
-            ],
-            &["impersonate"]
-        ),
-        rule(
-            "authorization.k8s.io",
-            &["subjectaccessreviews"],
-            &["create"]
-        ),
-    ])
-}
-
-fn namespace_rules() -> Value {
-    let all = ["get", "list", "watch", "create", "patch", "delete"];
-    json!([
-        rule("", &["serviceaccounts", "services", "configmaps"], &all),
-        rule(
-            "",
-            &["secrets"],
-            &["get", "list", "watch", "create", "update", "delete"]
-        ),
-        rule("apps", &["deployments"], &all),
-        rule("policy", &["poddisruptionbudgets"], &all),
-        rule("networking.k8s.io", &["networkpolicies"], &all),
-        rule(
-            "rbac.authorization.k8s.io",
-            &["roles", "rolebindings"],
-            &all
-        ),
-        rule(
-            "discovery.k8s.io",
-            &["endpointslices"],
-            &["get", "list", "watch"]
-        ),
-    ])
-}
-
-/// The Lease, and the API server's ports.
-fn home_rules() -> Value {
-    json!([
-        rule("coordination.k8s.io", &["leases"], &["create"]),
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["lead"], "verbs": ["get", "update"]},
-        {"apiGroups": [""], "resources": ["services"], "resourceNames": ["kubernetes"], "verbs": ["get"]},
-        rule("discovery.k8s.io", &["endpointslices"], &["list"]),
-    ])
+    // Without the policy that keeps OidcProxies out of other namespaces: what the operator makes of one is seen here,
+    // and the policies in a suite of their own.
+    let chart = Chart::render(
+        "operator",
+        HOME,
+        &[
+            &format!("namespaces={{{}}}", ALLOWED.join(",")),
+            &format!("serviceAccount.name={ACCOUNT}"),
+            "impersonation.extraKeys={held}",
+        ],
+    )
+    .unwrap();
+    chart.apply(admin, &RIGHTS).await.unwrap();
 }
 
 /// A client with the operator's own rights.
