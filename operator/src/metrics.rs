@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
+use oidcproxy_crds::v1alpha1::status::CertificateStatus;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -37,6 +39,30 @@ pub struct Metrics {
     leader: Gauge,
     ready: Family<Object, Gauge>,
     not_after: Family<Object, Gauge>,
+    authority_not_after: Family<Object, Gauge>,
+    previous_not_after: Family<Object, Gauge>,
+}
+
+/// When certificates end, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    /// The serving certificate.
+    pub certificate: i64,
+    /// The operator's own root, if it is behind it.
+    pub authority: Option<i64>,
+    /// The root before, while it lasts.
+    pub previous: Option<i64>,
+}
+
+impl From<&CertificateStatus> for Ends {
+    fn from(status: &CertificateStatus) -> Self {
+        let seconds = |time: &Option<Time>| time.as_ref().map(|time| time.0.as_second());
+        Self {
+            certificate: status.not_after.0.as_second(),
+            authority: seconds(&status.authority_not_after),
+            previous: seconds(&status.previous_authority_not_after),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -47,6 +73,8 @@ impl Default for Metrics {
         let leader = Gauge::default();
         let ready = Family::<Object, Gauge>::default();
         let not_after = Family::<Object, Gauge>::default();
+        let authority_not_after = Family::<Object, Gauge>::default();
+        let previous_not_after = Family::<Object, Gauge>::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What this is", build);
         registry.register("reconciles", "Passes by their outcome", reconciles.clone());
@@ -66,6 +94,16 @@ impl Default for Metrics {
             "When the serving certificate of an OidcProxy ends, in seconds since 1970",
             not_after.clone(),
         );
+        registry.register(
+            "authority_not_after_seconds",
+            "When the root behind it ends, if it is the operator's own",
+            authority_not_after.clone(),
+        );
+        registry.register(
+            "previous_authority_not_after_seconds",
+            "When the root before that ends: the last moment for clients that trust no other",
+            previous_not_after.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             reconciles,
@@ -73,6 +111,8 @@ impl Default for Metrics {
             leader,
             ready,
             not_after,
+            authority_not_after,
+            previous_not_after,
         }
     }
 }
@@ -115,11 +155,24 @@ impl Metrics {
     }
 
     /// What is known of an object.
-    pub fn observe(&self, namespace: &str, name: &str, ready: bool, not_after: Option<i64>) {
+    pub fn observe(&self, namespace: &str, name: &str, ready: bool, ends: Option<Ends>) {
         let object = object(namespace, name);
         self.ready.get_or_create(&object).set(i64::from(ready));
-        if let Some(not_after) = not_after {
-            self.not_after.get_or_create(&object).set(not_after);
+        for (family, end) in [
+            (&self.not_after, ends.map(|ends| ends.certificate)),
+            (
+                &self.authority_not_after,
+                ends.and_then(|ends| ends.authority),
+            ),
+            (
+                &self.previous_not_after,
+                ends.and_then(|ends| ends.previous),
+            ),
+        ] {
+            match end {
+                Some(end) => drop(family.get_or_create(&object).set(end)),
+                None => drop(family.remove(&object)),
+            }
         }
     }
 
@@ -128,6 +181,8 @@ impl Metrics {
         let object = object(namespace, name);
         self.ready.remove(&object);
         self.not_after.remove(&object);
+        self.authority_not_after.remove(&object);
+        self.previous_not_after.remove(&object);
     }
 
     /// All of it, as scrapers read it.
@@ -155,7 +210,12 @@ mod tests {
     fn what_is_gone_is_not_reported() {
         let metrics = Metrics::default();
         metrics.set_leader(true);
-        metrics.observe("auth", "corp", true, Some(1));
+        let ends = Ends {
+            certificate: 1,
+            authority: Some(3),
+            previous: Some(2),
+        };
+        metrics.observe("auth", "corp", true, Some(ends));
         metrics.reconcile().finish(&Err(Error::Timeout));
         let text = metrics.encode();
         assert!(text.contains("oidc_proxy_operator_leader 1"), "{text}");
@@ -167,6 +227,11 @@ mod tests {
             text.contains(r#"resource_ready{namespace="auth",name="corp"} 1"#),
             "{text}"
         );
+        let previous = r#"previous_authority_not_after_seconds{namespace="auth",name="corp"} 2"#;
+        assert!(text.contains(previous), "{text}");
+        metrics.observe("auth", "corp", true, None);
+        let text = metrics.encode();
+        assert!(!text.contains("not_after_seconds{namespace"), "{text}");
         metrics.forget("auth", "corp");
         assert!(!metrics.encode().contains("corp"));
     }

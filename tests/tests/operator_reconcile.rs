@@ -11,6 +11,8 @@
 
 #[path = "operator/bed.rs"]
 mod bed;
+#[path = "operator/certificates.rs"]
+mod certificates;
 #[path = "operator/drift.rs"]
 mod drift;
 #[path = "operator/gitops.rs"]

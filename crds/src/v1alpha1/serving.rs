@@ -99,7 +99,8 @@ pub struct Authority {
     /// How long the root is valid; 87600h unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
-    /// How long the old and the new root are valid together; 8760h unless set.
+    /// How long the old and the new root are valid together; 8760h unless set, at most half of
+    /// `duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Duration>,
 }

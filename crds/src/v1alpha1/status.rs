@@ -75,6 +75,10 @@ pub struct CertificateStatus {
     /// When the authority behind it ends, if it is the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_not_after: Option<Time>,
+    /// While an older root of the operator's lasts: its end, the last moment for clients that trust
+    /// no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_authority_not_after: Option<Time>,
 }
 
 /// The pods.

@@ -156,13 +156,19 @@ impl Applier<'_> {
             stage: PhantomData,
         } = prepared;
         let mut reverted = Vec::new();
-        for map in [&trust, &kubeconfig] {
+        for map in trust.iter().chain([&kubeconfig]) {
             if self.is_edited(map).await? {
                 reverted.push(map.name_any());
             }
         }
         let workload = Workload {
-            trust: self.namespaced(trust).await?,
+            trust: match trust {
+                Some(trust) => Some(self.namespaced(trust).await?),
+                None => {
+                    self.remove::<ConfigMap>(&self.identity.trust_config_map())
+                        .await?
+                }
+            },
             kubeconfig: self.namespaced(kubeconfig).await?,
             pod_disruption_budget: match pod_disruption_budget {
                 Some(budget) => Some(self.namespaced(budget).await?),

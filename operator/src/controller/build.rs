@@ -65,7 +65,7 @@ pub struct Foundation<Stage> {
 #[derive(Clone, Debug)]
 pub struct Workload<Stage> {
     /// What clients trust.
-    pub trust: ConfigMap,
+    pub trust: Option<ConfigMap>,
     /// What users log in with.
     pub kubeconfig: ConfigMap,
     /// How many pods may be away at a time.
@@ -86,10 +86,12 @@ pub struct Surroundings {
 /// What the certificate step has come to, as far as other objects carry it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Published {
-    /// What clients trust.
-    pub ca_bundle: String,
+    /// What clients trust; nothing with a public authority.
+    pub ca_bundle: Option<String>,
     /// Where users reach the proxy.
     pub endpoint: String,
+    /// A name that the certificate is for, within the cluster.
+    pub server_name: String,
 }
 
 /// The foundation; `grants` are those of the settings, and of earlier ones still in use.
@@ -115,7 +117,10 @@ pub fn foundation(
 /// The workload.
 pub fn workload(resolved: &Resolved, published: &Published) -> Workload<Prepared> {
     Workload {
-        trust: trust::build(&resolved.identity, &published.ca_bundle),
+        trust: published
+            .ca_bundle
+            .as_ref()
+            .map(|bundle| trust::build(&resolved.identity, bundle)),
         kubeconfig: kubeconfig::build(resolved, published),
         pod_disruption_budget: pod_disruption_budget::build(resolved),
         deployment: deployment::build(resolved),

@@ -7,7 +7,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use oidcproxy_crds::{
     OidcProxy,
-    v1alpha1::authentication::{CertificateAuthoritySource, KeyRef},
+    v1alpha1::{
+        authentication::{CertificateAuthoritySource, KeyRef},
+        serving::SecretCertificate,
+    },
 };
 
 /// A request for a referenced object failed.
@@ -29,6 +32,8 @@ pub struct Missing(pub String);
 pub struct References {
     /// By the index of the `jwt` entry, what its `certificateAuthorityFrom` holds.
     pub authorities: BTreeMap<usize, Result<Vec<u8>, Missing>>,
+    /// What `serving.certificate.secret.caBundleFrom` holds.
+    pub ca_bundle: Option<Result<Vec<u8>, Missing>>,
 }
 
 /// Reads everything that the spec refers to.
@@ -44,7 +49,15 @@ pub async fn read(
             references.authorities.insert(index, content);
         }
     }
+    if let Some(source) = provided(proxy).and_then(|secret| secret.ca_bundle_from.as_ref()) {
+        references.ca_bundle = Some(read_source(client, namespace, source).await?);
+    }
     Ok(references)
+}
+
+fn provided(proxy: &OidcProxy) -> Option<&SecretCertificate> {
+    let serving = proxy.spec.serving.as_ref()?;
+    serving.certificate.as_ref()?.secret.as_ref()
 }
 
 /// The names of the objects that a spec refers to.
@@ -55,12 +68,15 @@ pub fn referenced_names(proxy: &OidcProxy) -> impl Iterator<Item = &str> {
         .jwt
         .iter()
         .filter_map(|entry| entry.issuer.certificate_authority_from.as_ref());
-    sources.flat_map(|source| {
+    let secret = provided(proxy);
+    let sources = sources.chain(secret.and_then(|secret| secret.ca_bundle_from.as_ref()));
+    let names = sources.flat_map(|source| {
         [&source.config_map_key_ref, &source.secret_key_ref]
             .into_iter()
             .flatten()
             .map(|reference| reference.name.as_str())
-    })
+    });
+    names.chain(secret.map(|secret| secret.name.as_str()))
 }
 
 async fn read_source(

@@ -120,7 +120,8 @@ async fn advance(
     };
     let prepared = build::foundation(&resolved, &grants, &surroundings, options);
     let foundation = applier.foundation(prepared).await?;
-    let issued = certificates::ensure(client, &resolved, &foundation.service).await?;
+    let is_known = writer.status().certificate.is_some();
+    let issued = certificates::ensure(client, &resolved, &foundation.service, is_known).await?;
     news.issued.extend(issued.news.iter().cloned());
     let bundle = issued.ca_bundle.clone();
     let address = certificates::cluster_ips(&foundation.service)
@@ -129,6 +130,7 @@ async fn advance(
     let published = Published {
         ca_bundle: bundle.clone(),
         endpoint: endpoint(&resolved, &foundation.service),
+        server_name: issued.server_name.clone(),
     };
     progress.foundation = Some(foundation);
     progress.issued = Some(issued);
@@ -144,9 +146,20 @@ async fn advance(
     progress.workload = Some(workload);
     let pods = Pods::observe(client, identity, &context.probe).await?;
     if pods.ready() > 0 {
-        let name = identity.service_dns();
-        let shaken = handshake::check(address.as_deref(), resolved.port, &name, &bundle).await;
+        let name = &published.server_name;
+        let (address, bundle) = (address.as_deref(), bundle.as_deref());
+        let shaken = handshake::check(address, resolved.port, name, bundle).await;
         progress.handshake = Some(shaken.map_err(|error| error.to_string()));
+    }
+    let facts = progress
+        .issued
+        .as_ref()
+        .and_then(|issued| issued.facts.as_ref());
+    if let (Some(_), Some(facts)) = (&resolved.provided, facts)
+        && pods.ready() > 0
+        && pods.current(&resolved.settings.revision, &facts.serial) == pods.ready()
+    {
+        certificates::retire(client, identity).await?;
     }
     if pods.all_have(&resolved.settings.revision) {
         context.transitions.settle(&identity.uid);

@@ -7,6 +7,7 @@ use super::{
     certificates::Note,
     status::{is_true, writer::Writer},
 };
+use crate::metrics::Ends;
 
 /// What happened in a pass that the status does not say.
 #[derive(Debug, Default)]
@@ -25,8 +26,13 @@ pub(super) async fn report(
     news: &News,
 ) {
     let (proxy, after) = (writer.current(), writer.status());
-    for Note { reason, text } in &news.issued {
-        context.events.normal(proxy, reason, "Issue", text).await;
+    for note in &news.issued {
+        let (reason, text) = (note.reason, note.text.as_str());
+        if note.warning {
+            context.events.warning(proxy, reason, "Issue", text).await;
+        } else {
+            context.events.normal(proxy, reason, "Issue", text).await;
+        }
     }
     for name in &news.reverted {
         let (reason, note) = if name.ends_with("-kubeconfig") {
@@ -77,13 +83,11 @@ fn newly_stalled<'a>(
 fn measure(context: &Context, proxy: &OidcProxy, status: &OidcProxyStatus) {
     let namespace = proxy.metadata.namespace.as_deref().unwrap_or_default();
     let name = proxy.metadata.name.as_deref().unwrap_or_default();
-    let not_after = status
-        .certificate
-        .as_ref()
-        .map(|certificate| certificate.not_after.0.as_second());
+    let ready = is_true(status, types::READY);
+    let certificate = status.certificate.as_ref();
     context
         .metrics
-        .observe(namespace, name, is_true(status, types::READY), not_after);
+        .observe(namespace, name, ready, certificate.map(Ends::from));
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct Resolved {
     pub external_url: Option<String>,
     /// How long certificates live.
     pub lifetimes: Lifetimes,
+    /// The certificate of somebody else's, if not the operator's own.
+    pub provided: Option<Provided>,
     /// The image of the proxies.
     pub image: String,
     /// When nodes pull it.
@@ -71,6 +73,15 @@ pub struct Lifetimes {
     pub authority: Duration,
     /// How long two authorities are valid together.
     pub overlap: Duration,
+}
+
+/// A certificate that somebody else looks after.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Provided {
+    /// The Secret with `tls.crt` and `tls.key`.
+    pub secret: String,
+    /// What clients trust for it; nothing with a public authority.
+    pub ca_bundle: Option<String>,
 }
 
 /// How users log in.
@@ -105,6 +116,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         spec,
         issuers: _,
         certificate_authorities: _,
+        ca_bundle,
     } = validated;
     let serving = spec.serving.unwrap_or_default();
     let deployment = spec.deployment.unwrap_or_default();
@@ -113,11 +125,19 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         .certificate
         .as_ref()
         .and_then(|given| given.self_issued.as_ref());
+    let secret = serving
+        .certificate
+        .as_ref()
+        .and_then(|given| given.secret.as_ref());
     Ok(Resolved {
         identity,
         generation,
         settings,
         lifetimes: lifetimes(issued),
+        provided: secret.map(|secret| Provided {
+            secret: secret.name.clone(),
+            ca_bundle,
+        }),
         hostnames: serving.hostnames,
         external_url: serving.external_url,
         image: deployment
@@ -233,7 +253,7 @@ fn login(validated: &Validated) -> Option<Login> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use oidcproxy_crds::{OidcProxy, v1alpha1::logging::LogFormat};
+    use oidcproxy_crds::OidcProxy;
     use serde_json::json;
 
     use super::*;
@@ -270,13 +290,11 @@ pub(super) mod tests {
             "deployment": {"replicas": 1},
             "service": {"port": 8443, "type": "LoadBalancer"},
             "networkPolicy": {"mode": "Disabled"},
-            "logging": {"format": "JSON"},
             "kubeconfig": {"issuer": "corp", "clientID": "kubernetes"},
         }));
         assert_eq!(resolved.settings.drain.delay_seconds, 2);
         assert_eq!(resolved.settings.drain.deadline_seconds, 60);
         assert_eq!((resolved.replicas, resolved.port), (1, 8443));
-        assert_eq!(resolved.settings.logging.format, LogFormat::Json);
         assert!(resolved.waits_for_load_balancer());
         assert!(resolved.network_policy.is_none());
         assert_eq!(resolved.login.unwrap().client_id, "kubernetes");

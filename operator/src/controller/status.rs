@@ -16,12 +16,13 @@ use self::conditions::Conditions;
 pub use self::endpoint::endpoint;
 use super::{
     build::{Applied, Foundation, Workload},
-    certificates::Issued,
+    certificates::{Authorities, Issued},
     identity::Identity,
     observe::pods::Pods,
     refusal::{Reason, Refusal, truncated},
     resolve::Resolved,
 };
+use crate::pki::leaf::Facts;
 
 /// How far one pass has come. What is not there yet keeps what the status said before.
 #[derive(Debug, Default)]
@@ -81,22 +82,16 @@ impl Problem {
 impl Progress {
     /// The revision that the pods should run, and the certificate that they should serve with.
     fn current<'a>(&'a self, previous: &'a OidcProxyStatus) -> Option<(&'a str, &'a str)> {
-        let new = self.resolved.as_ref().zip(self.issued.as_ref());
-        let new = new.map(|(resolved, issued)| {
-            (
-                resolved.settings.revision.as_str(),
-                issued.leaf.facts.serial.as_str(),
-            )
-        });
-        let old = previous
-            .settings
-            .as_ref()
-            .zip(previous.certificate.as_ref());
-        new.or_else(|| {
-            old.map(|(settings, certificate)| {
-                (settings.revision.as_str(), certificate.serial.as_str())
-            })
-        })
+        let issued = self.issued.as_ref();
+        let resolved = self.resolved.as_ref().filter(|_| issued.is_some());
+        let revision = resolved.map(|resolved| resolved.settings.revision.as_str());
+        let serial = issued.and_then(|issued| Some(issued.facts.as_ref()?.serial.as_str()));
+        let settings = previous.settings.as_ref();
+        let certificate = previous.certificate.as_ref();
+        Some((
+            revision.or_else(|| Some(settings?.revision.as_str()))?,
+            serial.or_else(|| Some(certificate?.serial.as_str()))?,
+        ))
     }
 }
 
@@ -136,8 +131,10 @@ pub fn derive(
     {
         status.settings = Some(resolved.settings.clone());
         status.endpoint = Some(endpoint(resolved, &foundation.service));
-        status.ca_bundle = Some(issued.ca_bundle.clone());
-        status.certificate = Some(certificate(issued));
+        status.ca_bundle.clone_from(&issued.ca_bundle);
+        if let Some(facts) = &issued.facts {
+            status.certificate = Some(certificate(facts, issued.authorities));
+        }
         status.selector = Some(selector(identity));
         status.replicas.get_or_insert_default().desired = resolved.replicas;
     }
@@ -207,11 +204,12 @@ fn all_conditions(
     conditions.finish()
 }
 
-fn certificate(issued: &Issued) -> CertificateStatus {
+fn certificate(facts: &Facts, authorities: Option<Authorities>) -> CertificateStatus {
     CertificateStatus {
-        not_after: Time(issued.leaf.facts.not_after),
-        serial: issued.leaf.facts.serial.clone(),
-        authority_not_after: Some(Time(issued.authority_not_after)),
+        not_after: Time(facts.not_after),
+        serial: facts.serial.clone(),
+        authority_not_after: authorities.map(|all| Time(all.not_after)),
+        previous_authority_not_after: authorities.and_then(|all| all.previous_not_after).map(Time),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Validated {
     pub issuers: Vec<IssuerSettings>,
     /// The authorities that they name.
     pub certificate_authorities: BTreeMap<String, String>,
+    /// What clients trust for a certificate of somebody else's.
+    pub ca_bundle: Option<String>,
 }
 
 /// Checks a spec against what the CRD's schema and rules cannot say.
@@ -55,7 +57,7 @@ pub fn validate(
         issuers::check(&spec.authentication, references, &mut findings);
     check_allowed_groups(&spec.authentication.allowed_reserved_groups, &mut findings);
     check_impersonation(spec.impersonation.as_ref(), &mut findings);
-    serving::check(spec.serving.as_ref(), &mut findings);
+    let ca_bundle = serving::check(spec.serving.as_ref(), &identity, references, &mut findings);
     pods::check(spec, &mut findings);
     match Refusal::of(&findings.0) {
         Some(refusal) => Err(refusal),
@@ -65,6 +67,7 @@ pub fn validate(
             spec: spec.clone(),
             issuers,
             certificate_authorities,
+            ca_bundle,
         }),
     }
 }

@@ -10,13 +10,13 @@ use rcgen::{
 use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
-use super::pem;
+use super::{pem, succession::Predecessor};
 
 /// Certificates begin a little in the past: clocks differ.
 pub(super) const BACKDATE: Duration = Duration::from_mins(5);
 
 /// The longest common name that a certificate may have.
-const MAX_COMMON_NAME: usize = 64;
+pub(super) const MAX_COMMON_NAME: usize = 64;
 
 /// Why there is no new certificate.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +59,10 @@ pub enum Problem {
 pub struct Authority {
     pem: String,
     key_pem: String,
+    not_before: Timestamp,
     not_after: Timestamp,
     issuer: Issuer<'static, KeyPair>,
+    predecessor: Option<Predecessor>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -76,11 +78,8 @@ impl Authority {
     /// A new root with a new key.
     pub fn create(name: &str, lifetime: Duration, now: Timestamp) -> Result<Self, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(name);
         // Not 0: a later root is to be signed by this one as well.
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let mut params = authority_params(name, 1);
         params.not_before = date(shift(now, BACKDATE, false)?)?;
         params.not_after = date(shift(now, lifetime, true)?)?;
         let certificate = params.self_signed(&key)?;
@@ -108,13 +107,17 @@ impl Authority {
             return Err(Problem::NotAnAuthority);
         }
         let not_after = check_validity(&parsed, now)?;
+        let not_before = Timestamp::from_second(parsed.validity().not_before.timestamp())
+            .map_err(|_| Problem::Unreadable)?;
         let pem = pem::encode_certificate(der);
         let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(|_| Problem::Unreadable)?;
         Ok(Self {
             pem,
             key_pem: key_pem.to_owned(),
+            not_before,
             not_after,
             issuer,
+            predecessor: None,
         })
     }
 
@@ -133,9 +136,40 @@ impl Authority {
         self.not_after
     }
 
+    /// The same, following another one that clients may still trust.
+    #[must_use]
+    pub fn following(mut self, predecessor: Option<Predecessor>) -> Self {
+        self.predecessor = predecessor;
+        self
+    }
+
+    /// The one before, while it lasts.
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
+    }
+
+    /// What clients are told to trust: this root, and the one before while it lasts.
+    pub fn bundle(&self) -> String {
+        let before = self.predecessor.as_ref().map_or("", Predecessor::pem);
+        format!("{}{before}", self.pem)
+    }
+
+    pub(super) fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
+}
+
+/// What all certificates of authorities have in common.
+pub(super) fn authority_params(name: &str, path_length: u8) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 /// When the certificate ends, if it is valid now.

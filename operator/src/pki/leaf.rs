@@ -11,6 +11,7 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x
 use super::{
     authority::{Authority, BACKDATE, Error, Problem, common_name, date, shift},
     pem,
+    succession::Predecessor,
 };
 
 /// A serving certificate with its key.
@@ -47,7 +48,8 @@ impl std::fmt::Debug for Leaf {
 }
 
 impl Leaf {
-    /// A new certificate with a new key; it never outlives its root.
+    /// A new certificate with a new key; it never outlives its root. While an older root lasts, its
+    /// signature on this one comes along.
     pub fn issue(
         authority: &Authority,
         subject: &str,
@@ -64,7 +66,8 @@ impl Leaf {
         params.not_before = date(shift(now, BACKDATE, false)?)?;
         params.not_after = date(end(authority, lifetime, now)?)?;
         let certificate = params.signed_by(&key, authority.issuer())?;
-        let chain = pem::encode_certificate(certificate.der());
+        let mut chain = pem::encode_certificate(certificate.der());
+        chain.push_str(authority.predecessor().map_or("", Predecessor::cross_pem));
         Ok(Self::load(
             chain.as_bytes(),
             key.serialize_pem().as_bytes(),
@@ -106,7 +109,7 @@ pub fn serial(raw: &[u8]) -> String {
     hex::encode(raw.strip_prefix(&[0]).unwrap_or(raw))
 }
 
-fn facts(certificate: &X509Certificate<'_>) -> Option<Facts> {
+pub(super) fn facts(certificate: &X509Certificate<'_>) -> Option<Facts> {
     let validity = certificate.validity();
     let names = certificate.subject_alternative_name().ok()?;
     Some(Facts {

@@ -3,4 +3,6 @@
 pub mod authority;
 pub mod leaf;
 pub mod pem;
+pub mod provided;
 pub mod renewal;
+pub mod succession;

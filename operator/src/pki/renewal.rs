@@ -24,6 +24,8 @@ pub enum Cause {
     Names,
     /// The root is another one now, or the certificate does not serve.
     Authority,
+    /// The signature of an older root is missing, or is no longer needed.
+    Chain,
     /// Its time is nearly over.
     Due,
 }
@@ -34,6 +36,7 @@ impl std::fmt::Display for Cause {
             Self::Stored(problem) => write!(formatter, "{problem}"),
             Self::Names => formatter.write_str("its names have changed"),
             Self::Authority => formatter.write_str("its authority has changed"),
+            Self::Chain => formatter.write_str("its chain has changed"),
             Self::Due => formatter.write_str("it is due for renewal"),
         }
     }
@@ -71,8 +74,11 @@ pub fn cause(
     if facts.names != *wanted.names {
         return Some(Cause::Names);
     }
-    if !serves(leaf, authority, now) {
+    if !serves(leaf, authority.pem(), now) {
         return Some(Cause::Authority);
+    }
+    if !has_right_chain(leaf, authority, now) {
+        return Some(Cause::Chain);
     }
     // Close to the root's own end a new one would end no later: nothing is gained by it.
     let longer = end(authority, wanted.lifetime, now).is_ok_and(|fresh| fresh > facts.not_after);
@@ -86,13 +92,18 @@ pub fn due_at(facts: &Facts, renew_before: Duration) -> Timestamp {
     let end = facts.not_after.as_second();
     let latest = end.saturating_sub(seconds(renew_before));
     let room = latest.saturating_sub(facts.not_before.as_second()).max(0) / 10;
-    let spread = i64::from(facts.serial.bytes().fold(0_u8, u8::wrapping_add));
-    let due = latest.saturating_sub(room / 255 * spread);
+    let due = latest.saturating_sub(spread(facts.serial.as_bytes(), room));
     Timestamp::from_second(due).unwrap_or(facts.not_after)
 }
 
+/// As much of the room as these bytes say.
+pub(super) fn spread(seed: &[u8], room: i64) -> i64 {
+    let share = i64::from(seed.iter().copied().fold(0_u8, u8::wrapping_add));
+    room / 255 * share
+}
+
 /// Whether a client that trusts the root alone accepts the certificate.
-fn serves(leaf: &Leaf, authority: &Authority, now: Timestamp) -> bool {
+fn serves(leaf: &Leaf, root: &str, now: Timestamp) -> bool {
     let chain = pem::certificates(leaf.chain_pem.as_bytes()).unwrap_or_default();
     let mut ders = chain.into_iter().map(CertificateDer::from);
     let name = leaf
@@ -104,7 +115,7 @@ fn serves(leaf: &Leaf, authority: &Authority, now: Timestamp) -> bool {
         return false;
     };
     let intermediates: Vec<CertificateDer<'_>> = ders.collect();
-    let Ok(verifier) = verifier(authority.pem()) else {
+    let Ok(verifier) = verifier(root) else {
         return false;
     };
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
@@ -112,6 +123,14 @@ fn serves(leaf: &Leaf, authority: &Authority, now: Timestamp) -> bool {
     verifier
         .verify_server_cert(&certificate, &intermediates, &name, &[], at)
         .is_ok()
+}
+
+/// Whether clients that trust only the root before are served too, while it lasts and no longer.
+fn has_right_chain(leaf: &Leaf, authority: &Authority, now: Timestamp) -> bool {
+    match authority.predecessor() {
+        Some(predecessor) => serves(leaf, predecessor.pem(), now),
+        None => pem::certificates(leaf.chain_pem.as_bytes()).is_ok_and(|all| all.len() == 1),
+    }
 }
 
 /// Why there is no verifier.
@@ -134,6 +153,17 @@ pub fn verifier(bundle: &str) -> Result<Arc<WebPkiServerVerifier>, VerifierError
     for der in pem::certificates(bundle.as_bytes())? {
         roots.add(der.into())?;
     }
+    verifier_of(roots)
+}
+
+/// Verifies servers against the public authorities that the image comes with.
+pub fn public_verifier() -> Result<Arc<WebPkiServerVerifier>, VerifierError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    verifier_of(roots)
+}
+
+fn verifier_of(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, VerifierError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?)
 }

@@ -1,24 +1,9 @@
-//! What a security team reads: who asked for what, whether it passed, and how it ended.
+//! What a security team reads: one line for each request, written when it is decided.
 
-mod access;
-mod audit_id;
-mod body;
 mod classic;
-mod ending;
-mod exchange;
-mod json;
-mod request;
-mod stream;
-mod trail;
 mod writer;
 
 pub(crate) use self::{
-    audit_id::AUDIT_ID,
-    body::{RecordedBody, RequestBody},
-    ending::{EndReason, Flow},
-    exchange::Exchange,
-    stream::CountedStream,
-    trail::Trail,
+    classic::{Decision, RequestSource, line},
     writer::AccessLog,
 };
-use self::{audit_id::AuditId, request::RequestRecord};

@@ -94,7 +94,7 @@ pub(crate) struct Verified {
 /// A token that was verified, and whose it is.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
-    identity: Arc<Identity>,
+    identity: Identity,
     headers: IdentityHeaders,
     issuer: Arc<IssuerAuthenticator>,
     key: Thumbprint,
@@ -112,14 +112,14 @@ impl VerifiedToken {
         identity.add_extras(static_extra);
         Ok(Self {
             headers: IdentityHeaders::encode(&identity)?,
-            identity: Arc::new(identity),
+            identity,
             issuer,
             key: verified.key,
             expires: verified.expires,
         })
     }
 
-    pub(crate) fn identity(&self) -> &Arc<Identity> {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 

@@ -25,7 +25,6 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::credential::{CredentialError, OwnCredential};
-use crate::audit::RequestBody;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP and TLS together.
@@ -116,7 +115,7 @@ impl UpstreamError {
 /// The way to kube-apiserver.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    client: Client<BoundedConnector, RequestBody>,
+    client: Client<BoundedConnector, Incoming>,
     connector: BoundedConnector,
     authority: Authority,
     base_path: String,
@@ -201,7 +200,7 @@ impl Upstream {
     /// nothing else ever is.
     pub(crate) async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: Request<Incoming>,
         may_be_slow: bool,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let answer = self.client.request(request);
@@ -229,7 +228,7 @@ impl Upstream {
     /// ever uses: whatever becomes of it, nobody else reads from it (CVE-2018-1002105).
     pub(crate) async fn send_alone(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let connection = self
             .connector

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::RecordedBody;
+use crate::body::ResponseBody;
 
 /// How often idleness is looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ impl Drop for Busy {
 
 /// An answer's body that keeps its connection busy until the last frame.
 pub(super) struct BusyBody {
-    pub(super) body: RecordedBody,
+    pub(super) body: ResponseBody,
     pub(super) _busy: Busy,
 }
 

@@ -25,7 +25,6 @@ use oidcproxy_crds::{
         self,
         impersonation::{ClientRequests, StaticExtra},
         issuer_rules,
-        logging::LogFormat,
         serving::TlsVersion,
         settings::DrainSettings,
     },
@@ -40,7 +39,6 @@ pub(crate) struct Settings {
     pub(crate) as_extra_keys: Vec<String>,
     pub(crate) static_extra: Vec<StaticExtra>,
     pub(crate) min_tls_version: TlsVersion,
-    pub(crate) log_format: LogFormat,
     pub(crate) drain: DrainSettings,
 }
 
@@ -121,7 +119,6 @@ impl Settings {
             client_requests: wire.impersonation.client_requests,
             as_extra_keys: wire.impersonation.as_extra_keys,
             min_tls_version: wire.serving.min_tls_version,
-            log_format: wire.logging.format,
             drain: wire.drain,
         })
     }

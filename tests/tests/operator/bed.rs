@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 11] = [
+pub(crate) const ALLOWED: [&str; 13] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -55,6 +55,8 @@ pub(crate) const ALLOWED: [&str; 11] = [
     "t-less",
     "t-gitops",
     "t-marks",
+    "t-roots",
+    "t-provided",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";

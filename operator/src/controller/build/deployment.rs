@@ -96,7 +96,7 @@ fn pod(resolved: &Resolved) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(resolved)],
-        volumes: Some(vec![serving_volume(&resolved.identity), token_volume()]),
+        volumes: Some(vec![serving_volume(resolved), token_volume()]),
         image_pull_secrets: filled(&given.image_pull_secrets),
         node_selector: Some(given.node_selector.clone()).filter(|map| !map.is_empty()),
         tolerations: filled(&given.tolerations),
@@ -184,12 +184,23 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     }
 }
 
-fn serving_volume(identity: &Identity) -> Volume {
+/// The certificate; of somebody else's Secret nothing more than that.
+fn serving_volume(resolved: &Resolved) -> Volume {
+    let provided = resolved.provided.as_ref();
+    let item = |key: &str| KeyToPath {
+        key: key.to_owned(),
+        path: key.to_owned(),
+        mode: None,
+    };
     Volume {
         name: SERVING.into(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(identity.serving_secret()),
+            secret_name: Some(provided.map_or_else(
+                || resolved.identity.serving_secret(),
+                |provided| provided.secret.clone(),
+            )),
             default_mode: Some(0o440),
+            items: provided.map(|_| vec![item("tls.crt"), item("tls.key")]),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
@@ -340,6 +351,19 @@ mod tests {
         );
         assert_eq!(sources[1]["configMap"]["name"], "kube-root-ca.crt");
         assert!(!volumes.to_string().contains("corp-ca"));
+    }
+
+    #[test]
+    fn somebody_elses_certificate_is_mounted_as_it_is() {
+        let spec =
+            json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "tls"}}}});
+        let volumes = &built(spec)["spec"]["template"]["spec"]["volumes"];
+        assert_eq!(
+            volumes[0]["secret"],
+            json!({"secretName": "tls", "defaultMode": 0o440, "items": [
+                {"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"},
+            ]})
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What users log in with: clusters, contexts and, when asked for, the way to a token. Never a
 //! token itself.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
@@ -28,7 +30,7 @@ pub(super) fn build(resolved: &Resolved, published: &Published) -> ConfigMap {
 }
 
 fn document(resolved: &Resolved, published: &Published) -> Value {
-    let authority = STANDARD.encode(&published.ca_bundle);
+    let authority = published.ca_bundle.as_ref().map(|pem| STANDARD.encode(pem));
     let inside = in_cluster_url(resolved);
     let mut servers = Vec::new();
     if published.endpoint != inside {
@@ -40,7 +42,14 @@ fn document(resolved: &Resolved, published: &Published) -> Value {
     let clusters: Vec<Value> = servers
         .iter()
         .map(|(name, server)| {
-            json!({"name": name, "cluster": {"server": server, "certificate-authority-data": authority}})
+            let mut cluster = BTreeMap::from([("server", *server)]);
+            if let Some(authority) = &authority {
+                cluster.insert("certificate-authority-data", authority);
+            }
+            if *name == IN_CLUSTER && published.server_name != resolved.identity.service_dns() {
+                cluster.insert("tls-server-name", &published.server_name);
+            }
+            json!({"name": name, "cluster": cluster})
         })
         .collect();
     let contexts: Vec<Value> = servers
@@ -101,8 +110,9 @@ mod tests {
 
     fn built(spec: Value, endpoint: &str) -> (String, Kubeconfig) {
         let published = Published {
-            ca_bundle: "PEM\n".into(),
+            ca_bundle: Some("PEM\n".into()),
             endpoint: endpoint.into(),
+            server_name: "corp.auth.svc".into(),
         };
         let map = build(&resolved(spec), &published);
         assert_eq!(map.metadata.name.as_deref(), Some("corp-kubeconfig"));
@@ -162,5 +172,24 @@ mod tests {
             ]
         );
         assert!(text.contains("user: oidc"));
+    }
+
+    #[test]
+    fn a_public_authority_and_a_certificate_for_another_name() {
+        let published = Published {
+            ca_bundle: None,
+            endpoint: "https://k8s.example.com".into(),
+            server_name: "k8s.example.com".into(),
+        };
+        let map = build(&resolved(json!({})), &published);
+        let text = map.data.unwrap().remove("kubeconfig").unwrap();
+        assert!(!text.contains("certificate-authority-data"));
+        let parsed = Kubeconfig::from_yaml(&text).unwrap();
+        let names: Vec<_> = parsed
+            .clusters
+            .iter()
+            .map(|cluster| cluster.cluster.as_ref().unwrap().tls_server_name.as_deref())
+            .collect();
+        assert_eq!(names, [None, Some("k8s.example.com")]);
     }
 }

@@ -6,7 +6,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::pki::renewal::{VerifierError, verifier};
+use crate::pki::renewal::{VerifierError, public_verifier, verifier};
 
 /// As long as it may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,12 +34,13 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
-/// Shakes hands with the Service: trusting `ca_bundle` alone, asking for `name`.
+/// Shakes hands with the Service: trusting `ca_bundle` alone, or else the public authorities, and
+/// asking for `name`.
 pub async fn check(
     address: Option<&str>,
     port: i32,
     name: &str,
-    ca_bundle: &str,
+    ca_bundle: Option<&str>,
 ) -> Result<(), Error> {
     let address = address.ok_or(Error::NoAddress)?;
     let attempt = shake_hands(address, port, name, ca_bundle);
@@ -48,11 +49,19 @@ pub async fn check(
         .unwrap_or(Err(Error::Timeout))
 }
 
-async fn shake_hands(address: &str, port: i32, name: &str, ca_bundle: &str) -> Result<(), Error> {
+async fn shake_hands(
+    address: &str,
+    port: i32,
+    name: &str,
+    ca_bundle: Option<&str>,
+) -> Result<(), Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_webpki_verifier(verifier(ca_bundle)?)
+        .with_webpki_verifier(match ca_bundle {
+            Some(bundle) => verifier(bundle)?,
+            None => public_verifier()?,
+        })
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from(name.to_owned())?;
@@ -113,20 +122,16 @@ mod tests {
         .unwrap();
         let port = serve(&leaf).await;
         let address = Some("127.0.0.1");
-        check(address, port, "corp.auth.svc", own.pem())
-            .await
-            .unwrap();
-        assert!(
-            check(address, port, "other.auth.svc", own.pem())
-                .await
-                .is_err()
-        );
-        assert!(
-            check(address, port, "corp.auth.svc", authority().pem())
-                .await
-                .is_err()
-        );
-        assert!(check(None, port, "corp.auth.svc", own.pem()).await.is_err());
-        assert!(check(address, 1, "corp.auth.svc", own.pem()).await.is_err());
+        let stranger = authority();
+        let fails = async |address, port, name, root| {
+            assert!(check(address, port, name, root).await.is_err());
+        };
+        let (name, root) = ("corp.auth.svc", Some(own.pem()));
+        check(address, port, name, root).await.unwrap();
+        fails(address, port, "other.auth.svc", root).await;
+        fails(address, port, name, Some(stranger.pem())).await;
+        fails(address, port, name, None).await;
+        fails(None, port, name, root).await;
+        fails(address, 1, name, root).await;
     }
 }

@@ -43,6 +43,13 @@ pub(super) fn ready(progress: &Progress, replicas: ReplicaStatus) -> Verdict {
     if let Some(problem) = &progress.problem {
         return Verdict::no(&problem.reason, &problem.message);
     }
+    let fault = progress
+        .issued
+        .as_ref()
+        .and_then(|issued| issued.fault.as_ref());
+    if let Some(fault) = fault {
+        return Verdict::no(fault.reason, fault.message.as_str());
+    }
     let (Some(workload), Some(pods)) = (&progress.workload, &progress.pods) else {
         return Verdict::no(
             "Progressing",
@@ -100,10 +107,10 @@ pub(super) fn standing(
                 "the spec is valid and all that it refers to is there",
             )
         }),
-        types::CERTIFICATE_READY => progress
-            .issued
-            .as_ref()
-            .map(|_| Verdict::yes("Issued", "the serving certificate is in its Secret")),
+        types::CERTIFICATE_READY => progress.issued.as_ref().map(|issued| match &issued.fault {
+            Some(fault) => Verdict::no(fault.reason, fault.message.as_str()),
+            None => Verdict::yes("Issued", "the serving certificate is in its Secret"),
+        }),
         types::RBAC_READY => progress.foundation.as_ref().map(|_| {
             Verdict::yes(
                 "Granted",

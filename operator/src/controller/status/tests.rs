@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     controller::{
         build::{self, Prepared, Published, Surroundings, grants},
+        certificates::Fault,
         observe::pods::tests::{pods, state},
         resolve::tests::resolved,
         validate::tests::options,
@@ -51,8 +52,9 @@ fn foundation(resolved: &Resolved) -> Foundation<Applied> {
 
 fn workload(resolved: &Resolved, deployment: &Value) -> Workload<Applied> {
     let published = Published {
-        ca_bundle: String::new(),
+        ca_bundle: None,
         endpoint: String::new(),
+        server_name: String::new(),
     };
     let prepared = build::workload(resolved, &published);
     let mut applied = prepared.deployment;
@@ -79,10 +81,14 @@ fn issued() -> Issued {
     );
     let leaf = leaf.unwrap();
     Issued {
-        ca_bundle: root.pem().to_owned(),
-        authority_not_after: root.not_after(),
-        due: leaf.facts.not_after,
-        leaf,
+        ca_bundle: Some(root.bundle()),
+        authorities: Some(Authorities {
+            not_after: root.not_after(),
+            previous_not_after: None,
+        }),
+        facts: Some(leaf.facts),
+        fault: None,
+        server_name: "corp.auth.svc".into(),
         news: Vec::new(),
     }
 }
@@ -97,7 +103,7 @@ pub(in crate::controller) fn good(spec: Value) -> Progress {
     let issued = issued();
     let one = state(
         &resolved.settings.revision,
-        &issued.leaf.facts.serial,
+        &issued.facts.as_ref().unwrap().serial,
         IssuerState::Ready,
     );
     Progress {
@@ -285,4 +291,36 @@ fn settings_are_published_only_over_rights_and_a_certificate() {
     assert_eq!(says(&status, "SpecValid").unwrap(), "True Valid");
     assert_eq!(says(&status, "Stalled"), None);
     assert_eq!(says(&status, "Reconciling").unwrap(), "True Forbidden");
+}
+
+#[test]
+fn a_bad_certificate_of_somebody_elses_holds_up_nothing_but_ready() {
+    let before = of(&good(json!({})));
+    let mut progress = good(json!({"authentication": {"reservedPrefixes": ["new:"]}}));
+    let issued = progress.issued.as_mut().unwrap();
+    issued.facts = None;
+    issued.fault = Some(Fault {
+        reason: "Unusable",
+        message: "Secret tls: no".into(),
+    });
+    let after = status_of(&before, &progress);
+    assert_ne!(after.settings, before.settings);
+    assert_eq!(after.certificate, before.certificate);
+    assert_eq!(
+        says(&after, "ServingCertificateReady").unwrap(),
+        "False Unusable"
+    );
+    assert_eq!(says(&after, "Ready").unwrap(), "False Unusable");
+    assert_eq!(says(&after, "Serving").unwrap(), "True Serving");
+    assert_eq!(says(&after, "Stalled"), None);
+}
+
+#[test]
+fn the_end_of_an_older_root_is_published_while_it_lasts() {
+    let mut progress = good(json!({}));
+    let end = Timestamp::from_second(NOW + 5).unwrap();
+    let authorities = progress.issued.as_mut().unwrap().authorities.as_mut();
+    authorities.unwrap().previous_not_after = Some(end);
+    let certificate = of(&progress).certificate.unwrap();
+    assert_eq!(certificate.previous_authority_not_after, Some(Time(end)));
 }

@@ -7,8 +7,9 @@ use oidcproxy_crds::{
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
         impersonation::{ClientIpExtra, Constrained, Impersonation, RestrictTo},
         lifecycle::{Limits, Sessions},
+        logging::LogFormat,
         network_policy::EgressMode,
-        serving::{CertificateSource, ProxyProtocol, Serving},
+        serving::{ProxyProtocol, Serving},
     },
 };
 
@@ -47,6 +48,8 @@ pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Find
         egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict)),
         "networkPolicy.egress.mode Strict",
     );
+    let format = spec.logging.as_ref().and_then(|logging| logging.format);
+    refuse(format == Some(LogFormat::Json), "logging.format JSON");
     refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
     refuse(
         differs(spec.sessions.as_ref(), &Sessions::default()),
@@ -150,18 +153,6 @@ fn impersonation(impersonation: &Impersonation, findings: &mut Findings) {
 
 fn serving(serving: &Serving, findings: &mut Findings) {
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    let certificate = serving.certificate.as_ref();
-    refuse(
-        certificate.is_some_and(|certificate| certificate.source == CertificateSource::Secret),
-        "serving.certificate.source Secret",
-    );
-    refuse(
-        certificate
-            .and_then(|certificate| certificate.self_issued.as_ref())
-            .and_then(|issued| issued.authority.as_ref())
-            .is_some_and(|authority| authority.overlap.is_some()),
-        "serving.certificate.selfIssued.authority.overlap",
-    );
     refuse(
         !serving.trusted_proxies.is_empty(),
         "serving.trustedProxies",

@@ -85,10 +85,6 @@ fn what_is_not_implemented_is_refused() {
             json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}}),
         ),
         (
-            "serving.certificate.source",
-            json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "x"}}}}),
-        ),
-        (
             "serving.trustedProxies",
             json!({"serving": {"trustedProxies": ["10.0.0.0/8"]}}),
         ),
@@ -109,10 +105,6 @@ fn what_is_not_implemented_is_refused() {
             json!({"impersonation": {"constrained": "Auto"}}),
         ),
         (
-            "serving.certificate.selfIssued.authority.overlap",
-            issued(&json!({"authority": {"overlap": "8760h"}})),
-        ),
-        (
             "exposure.gateway",
             json!({"exposure": {"gateway": {"parentRefs": [{"name": "x"}]}}}),
         ),
@@ -124,6 +116,7 @@ fn what_is_not_implemented_is_refused() {
             "networkPolicy.egress.mode",
             json!({"networkPolicy": {"egress": {"mode": "Strict"}}}),
         ),
+        ("logging.format", json!({"logging": {"format": "JSON"}})),
         ("audit", json!({"audit": {"log": {"enabled": true}}})),
         ("audit", json!({"audit": {"policyFrom": key_ref}})),
         (
@@ -249,6 +242,14 @@ fn what_is_wrong_names_its_field() {
         (
             "serving.certificate.selfIssued.authority.duration",
             issued(&json!({"authority": {"duration": "100h"}})),
+        ),
+        (
+            "serving.certificate.selfIssued.authority.overlap",
+            issued(&json!({"authority": {"duration": "10000h", "overlap": "5001h"}})),
+        ),
+        (
+            "serving.certificate.secret.name",
+            json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "corp-ca"}}}}),
         ),
         (
             "deployment.podLabels",

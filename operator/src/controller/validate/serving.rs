@@ -2,11 +2,21 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use oidcproxy_crds::v1alpha1::serving::{SelfIssued, Serving};
+use oidcproxy_crds::v1alpha1::{
+    serving::{SecretCertificate, SelfIssued, Serving},
+    settings::MAX_CERTIFICATE_AUTHORITY_BYTES,
+};
 use url::Url;
 
-use super::Findings;
-use crate::controller::resolve::lifetimes;
+use super::{Findings, Reason};
+use crate::{
+    controller::{
+        dereference::{Missing, References},
+        identity::Identity,
+        resolve::lifetimes,
+    },
+    pki::pem,
+};
 
 /// The shortest life of a certificate.
 const MIN_DURATION: Duration = Duration::from_hours(1);
@@ -15,10 +25,14 @@ const MIN_RENEW_BEFORE: Duration = Duration::from_mins(5);
 /// The longest life of anything; beyond it dates no longer fit into certificates.
 const MAX_DURATION: Duration = Duration::from_hours(24 * 365 * 100);
 
-pub(super) fn check(serving: Option<&Serving>, findings: &mut Findings) {
-    let Some(serving) = serving else {
-        return;
-    };
+/// What clients trust for a certificate of somebody else's.
+pub(super) fn check(
+    serving: Option<&Serving>,
+    identity: &Identity,
+    references: &References,
+    findings: &mut Findings,
+) -> Option<String> {
+    let serving = serving?;
     for (index, hostname) in serving.hostnames.iter().enumerate() {
         if !is_hostname(hostname) {
             let path = format_args!("serving.hostnames[{index}]");
@@ -31,13 +45,38 @@ pub(super) fn check(serving: Option<&Serving>, findings: &mut Findings) {
         let message = "must be an https URL without user information, query and fragment";
         findings.invalid("serving.externalURL", message);
     }
-    if let Some(issued) = serving
-        .certificate
-        .as_ref()
-        .and_then(|certificate| certificate.self_issued.as_ref())
-    {
+    let certificate = serving.certificate.as_ref()?;
+    if let Some(issued) = &certificate.self_issued {
         check_lifetimes(issued, findings);
     }
+    check_secret(certificate.secret.as_ref()?, identity, findings);
+    ca_bundle(references, findings)
+}
+
+fn check_secret(secret: &SecretCertificate, identity: &Identity, findings: &mut Findings) {
+    let own = [identity.serving_secret(), identity.authority_secret()];
+    if own.contains(&secret.name) {
+        let message = "is a name of the operator's own Secrets";
+        findings.invalid("serving.certificate.secret.name", message);
+    }
+}
+
+fn ca_bundle(references: &References, findings: &mut Findings) -> Option<String> {
+    let path = "serving.certificate.secret.caBundleFrom";
+    match references.ca_bundle.as_ref()? {
+        Err(Missing(what)) => findings.add(Reason::ReferenceNotFound, path, what),
+        Ok(content) => match pem::reencode_certificates(content) {
+            Ok(bundle) if bundle.len() > MAX_CERTIFICATE_AUTHORITY_BYTES => {
+                let message = format_args!(
+                    "more than {MAX_CERTIFICATE_AUTHORITY_BYTES} bytes of certificates"
+                );
+                findings.add(Reason::SettingsTooLarge, path, message);
+            }
+            Ok(bundle) => return Some(bundle),
+            Err(error) => findings.invalid(path, error),
+        },
+    }
+    None
 }
 
 /// The rules hold with the defaults filled in, which the CRD's rules cannot see.
@@ -92,9 +131,9 @@ fn check_lifetimes(issued: &SelfIssued, findings: &mut Findings) {
         "must not be shorter than duration (2160h unless set)",
     );
     rule(
-        all.overlap < all.authority,
+        all.overlap <= all.authority / 2,
         "authority.overlap",
-        "must be shorter than authority.duration (87600h unless set)",
+        "must be at most half of authority.duration (87600h unless set)",
     );
 }
 

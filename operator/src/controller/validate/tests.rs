@@ -94,7 +94,7 @@ fn a_full_spec_of_what_is_implemented_is_fine() {
         "serving": {
             "hostnames": ["k8s.example.com", "10.0.0.1"], "externalURL": "https://k8s.example.com",
             "certificate": {"source": "SelfIssued", "selfIssued": {
-                "duration": "2160h", "renewBefore": "720h", "authority": {"duration": "87600h"},
+                "duration": "2160h", "renewBefore": "720h", "authority": {"duration": "87600h", "overlap": "8760h"},
             }},
             "proxyProtocol": "Disabled", "tls": {"minVersion": "VersionTLS13"},
         },
@@ -102,7 +102,7 @@ fn a_full_spec_of_what_is_implemented_is_fine() {
         "service": {"type": "NodePort", "port": 8443},
         "exposure": {}, "audit": {}, "sessions": {}, "limits": {},
         "networkPolicy": {"mode": "Managed", "egress": {"mode": "Ports"}},
-        "logging": {"format": "JSON"},
+        "logging": {"format": "Classic"},
         "drain": {"delay": "0s", "deadline": "10s"},
         "kubeconfig": {"issuer": "corp", "clientID": "kubernetes", "extraScopes": ["groups"]},
     });
@@ -131,6 +131,7 @@ fn referring() -> OidcProxy {
 fn with_authority(content: Result<Vec<u8>, Missing>) -> Result<Validated, Refusal> {
     let references = References {
         authorities: [(0, content)].into(),
+        ca_bundle: None,
     };
     let proxy = referring();
     validate(
@@ -176,4 +177,30 @@ fn large_and_foreign_content_is_refused_without_quoting_it() {
     let secret = with_authority(Ok(b"password=hunter2".to_vec())).unwrap_err();
     assert_eq!(secret.reason, Reason::InvalidSpec);
     assert!(!secret.message.contains("hunter2"));
+}
+
+#[test]
+fn the_bundle_for_somebody_elses_certificate_is_certificates_only() {
+    let spec = json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "tls"}}}});
+    let given = proxy(spec);
+    let with = |content: Option<Result<Vec<u8>, Missing>>| {
+        let references = References {
+            ca_bundle: content,
+            ..References::default()
+        };
+        let identity = Identity::of(&given).unwrap();
+        validate(&given, identity, &references, &options())
+    };
+    let own = authority();
+    let mixed = format!("{}{}", own.key_pem(), own.pem()).into_bytes();
+    assert_eq!(
+        with(Some(Ok(mixed))).unwrap().ca_bundle.as_deref(),
+        Some(own.pem())
+    );
+    assert_eq!(with(None).unwrap().ca_bundle, None);
+    let missing = with(Some(Err(Missing("x".into())))).unwrap_err();
+    assert_eq!(missing.reason, Reason::ReferenceNotFound);
+    let junk = with(Some(Ok(b"hunter2".to_vec()))).unwrap_err();
+    assert_eq!(junk.reason, Reason::InvalidSpec);
+    assert!(!junk.message.contains("hunter2"));
 }
