@@ -8,7 +8,7 @@ include e2e-kind/cluster.mk
 CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers test-control-plane test-cluster test-chart test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-chart test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -25,7 +25,7 @@ generate: ## Rewrites the generated files: the CustomResourceDefinition and the 
 	cp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
 
 test: ## Everything that CI runs
-	@e2e-kind/ci/stages.sh lint test-unit test-blackbox test-issuers test-control-plane test-chart test-cluster
+	@e2e-kind/ci/stages.sh lint test-unit fuzz test-blackbox test-issuers test-control-plane test-chart test-cluster
 
 lint: ## Formatting, clippy, generated files, dependencies
 	$(CARGO) fmt --all --check
@@ -35,7 +35,10 @@ lint: ## Formatting, clippy, generated files, dependencies
 
 test-unit: ## Pure tests, beside the code
 	$(CARGO) test --locked --quiet --lib -p oidcproxy-crds -p oidc-proxy -p oidc-proxy-operator
-	$(CARGO) test --locked --quiet -p oidcproxy-expression
+	$(CARGO) test --locked --quiet -p oidcproxy-expression -p oidcproxy-fuzz
+
+fuzz: ## Fuzzes tokens, configuration, expressions and requests: FUZZ_SECONDS=15 each
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),15) e2e-kind/ci/fuzz.sh
 
 test-blackbox: ## The proxy's binary over real sockets
 	$(CARGO) build --locked --quiet -p oidc-proxy
@@ -57,4 +60,5 @@ test-cluster: ## The end-to-end suite on the cluster, with Keycloak
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
 	$(CARGO) test --locked -p oidcproxy-e2e -- --test-threads=2
 
-test-all: test demo ## Everything, and the demo
+test-all: test demo ## Everything, the demo, and more time to fuzz
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),120) e2e-kind/ci/fuzz.sh

@@ -14,6 +14,8 @@ mod drain;
 mod forward;
 mod identity;
 mod impersonate;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod metrics;
 mod pipeline;
 mod readiness;

@@ -8,6 +8,8 @@ mod algorithm;
 mod cache;
 mod claims;
 mod fetch;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 mod issuer;
 mod key;
 mod key_keeper;

@@ -4,6 +4,8 @@
 mod authentication_config;
 mod file;
 mod flags;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 mod store;
 mod watch;
 

@@ -1,0 +1,71 @@
+//! Doors into rooms that are closed otherwise, for fuzz targets and benchmarks only: no binary has the feature.
+
+use http::{HeaderMap, Request};
+
+pub use crate::{
+    authn::internals::{ReadToken, read_token},
+    settings::internals::read_authentication_configuration,
+};
+use crate::{
+    identity::{Identity, IdentityHeaders},
+    impersonate::{self, ClientRequest},
+    request::{Credentials, Upgrade, UpgradeProtocol, check_head, strip_subprotocol_tokens},
+};
+
+/// The name and the value of a header.
+pub type HeaderLine = (String, Vec<u8>);
+
+/// What is found in a request before anybody is asked about it.
+#[derive(Debug)]
+pub struct ReadRequest {
+    /// Its tokens, in order.
+    pub tokens: Vec<String>,
+    /// Whether it asks to become a WebSocket.
+    pub is_websocket: bool,
+    /// Its headers without tokens among the subprotocols.
+    pub subprotocols: HeaderMap,
+}
+
+/// Reads target and credentials, as for every request.
+pub fn read_request(request: &Request<()>) -> Result<ReadRequest, String> {
+    check_head(request).map_err(|error| error.to_string())?;
+    let upgrade = Upgrade::asked_for(request);
+    let credentials =
+        Credentials::of(request.headers(), upgrade).map_err(|error| error.to_string())?;
+    let mut subprotocols = request.headers().clone();
+    subprotocols.remove(http::header::AUTHORIZATION);
+    strip_subprotocol_tokens(&mut subprotocols);
+    Ok(ReadRequest {
+        tokens: credentials.tokens().map(str::to_owned).collect(),
+        is_websocket: upgrade.is_some_and(|upgrade| upgrade.protocol == UpgradeProtocol::WebSocket),
+        subprotocols,
+    })
+}
+
+/// The headers that are forwarded for a client's own `Impersonate-*` headers, if it is allowed everything.
+pub fn impersonated(
+    headers: &HeaderMap,
+    requester: &str,
+) -> Result<Option<Vec<HeaderLine>>, String> {
+    let Some(asked) = ClientRequest::parse(headers).map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    asked
+        .check_extra_keys(&["*".to_owned()])
+        .map_err(|error| error.to_string())?;
+    let requester = Identity {
+        username: requester.to_owned(),
+        ..Identity::default()
+    };
+    let target = impersonate::target(asked, &requester, &[]).map_err(|error| error.to_string())?;
+    Ok(Some(lines(&target.headers)))
+}
+
+/// Encoded headers as a client would see them.
+pub(crate) fn lines(headers: &IdentityHeaders) -> Vec<HeaderLine> {
+    let mut map = HeaderMap::new();
+    headers.add_to(&mut map);
+    map.iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}
