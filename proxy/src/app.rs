@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin::Admin,
     args::Args,
-    audit::AccessLog,
+    audit::{AccessLog, Trail},
     drain::Drain,
     forward::{Streams, Upstream},
     impersonate::Reviewer,
@@ -94,7 +94,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             settings: Arc::clone(&store),
             upstream,
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
-            access_log,
+            trail: Trail::new(access_log, drain.clone()),
             streams: streams.clone(),
             drain: drain.clone(),
             readiness,
@@ -175,7 +175,8 @@ async fn follow_settings(
         ));
         return Ok(());
     }
-    let base = base_settings(args.allow_reserved_groups.clone(), args.drain())?;
+    let log_format = args.log_format.map(Into::into).unwrap_or_default();
+    let base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
     match &args.authentication_config {
         Some(_) if args.oidc.are_given() => {
             anyhow::bail!("--authentication-config and the --oidc flags exclude each other")

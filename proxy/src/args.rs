@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use oidcproxy_crds::v1alpha1::settings::DrainSettings;
+use oidcproxy_crds::v1alpha1::{logging::LogFormat, settings::DrainSettings};
 
 use crate::settings::{OidcFlags, OidcProxyName};
 
@@ -71,9 +71,9 @@ pub struct Args {
         conflicts_with = "oidc_proxy"
     )]
     pub(crate) drain_deadline: u32,
-    /// Format of the access lines on standard output
-    #[arg(long, value_enum, default_value_t = AccessLineFormat::Classic)]
-    pub(crate) log_format: AccessLineFormat,
+    /// Format of the access lines on standard output; unless set, classic, or what the OidcProxy says
+    #[arg(long, value_enum, ignore_case = true, conflicts_with = "oidc_proxy")]
+    pub(crate) log_format: Option<AccessLineFormat>,
     /// What is said on standard error, as error, warn, info or debug
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: String,
@@ -83,8 +83,18 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum AccessLineFormat {
     /// As kube-oidc-proxy writes them.
-    #[value(name = "classic", alias = "Classic")]
     Classic,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<AccessLineFormat> for LogFormat {
+    fn from(format: AccessLineFormat) -> Self {
+        match format {
+            AccessLineFormat::Classic => Self::Classic,
+            AccessLineFormat::Json => Self::Json,
+        }
+    }
 }
 
 impl Args {

@@ -19,6 +19,15 @@ pub(crate) enum ResponseBody {
     Own(Full<Bytes>),
 }
 
+impl std::fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Upstream(..) => "Upstream",
+            Self::Own(_) => "Own",
+        })
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;

@@ -2,20 +2,20 @@
 //! are decided reads it here.
 
 use std::{
+    future::pending,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use k8s_openapi::jiff::Timestamp;
 use oidcproxy_crds::v1alpha1::impersonation::ClientRequests;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit::{AccessLog, Decision, RequestSource, line},
+    audit::{AUDIT_ID, EndReason, Exchange, RecordedBody, RequestBody, Trail},
     authn::{AuthenticationError, TokenError, VerifiedToken},
     body::ResponseBody,
     drain::Drain,
@@ -28,14 +28,12 @@ use crate::{
     settings::{Settings, SettingsStore},
 };
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 /// Answers requests.
 pub(crate) struct Pipeline {
     pub(crate) settings: Arc<SettingsStore>,
     pub(crate) upstream: Upstream,
     pub(crate) reviewer: Reviewer,
-    pub(crate) access_log: AccessLog,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) streams: Streams,
     pub(crate) drain: Drain,
     pub(crate) readiness: Readiness,
@@ -48,54 +46,38 @@ struct Admitted {
     acting_as: Option<ImpersonatedTarget>,
 }
 
-/// A request that nothing has been decided of; if nothing ever is, its line says that it failed.
-struct Undecided<'a> {
-    pipeline: &'a Pipeline,
-    source: Option<RequestSource>,
-}
-
-impl Undecided<'_> {
-    fn succeeded(mut self, admitted: &Admitted) {
-        let decision = Decision::Success {
-            inbound: admitted.token.identity(),
-            outbound: admitted.acting_as.as_ref().map(|target| &target.identity),
-        };
-        if let Some(source) = self.source.take() {
-            self.pipeline.write_line(&source, &decision);
-        }
-    }
-}
-
-impl Drop for Undecided<'_> {
-    fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            self.pipeline.write_line(&source, &Decision::Failure);
-        }
-    }
-}
-
 impl Pipeline {
     /// Every request gets an answer.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Response<ResponseBody> {
+    ) -> Response<RecordedBody> {
         if let Some(answer) = self.probe(&request) {
-            return answer;
+            return answer.map(|body| RecordedBody::new(body, None));
         }
         let _in_flight = self.metrics.request_started();
         let started = Instant::now();
         let info = RequestInfo::of(&request);
         let is_http2 = request.version() == http::Version::HTTP_2;
-        let answer = match self.handle(request, peer.ip(), &info).await {
+        let settings = self.settings.current();
+        let format = settings.as_ref().map(|settings| settings.log_format);
+        let exchange = self.trail.begin(&request, peer.ip(), &info, format);
+        let handled = self.handle(request, peer.ip(), &info, settings, &exchange);
+        let mut answer = match handled.await {
             Ok(answer) => answer,
-            Err(refusal) => self.refuse(&refusal, is_http2),
+            Err(refusal) => {
+                exchange.refused(&refusal);
+                self.refuse(&refusal, is_http2)
+            }
         };
+        exchange.answered(answer.status());
+        let headers = answer.headers_mut();
+        headers.insert(AUDIT_ID, exchange.audit_id());
         let seconds = started.elapsed().as_secs_f64();
         self.metrics
             .request_answered(info.verb, answer.status().as_u16(), seconds);
-        answer
+        answer.map(|body| RecordedBody::new(body, Some(exchange)))
     }
 
     async fn handle(
@@ -103,16 +85,15 @@ impl Pipeline {
         request: Request<Incoming>,
         peer: IpAddr,
         info: &RequestInfo,
+        settings: Option<Arc<Settings>>,
+        exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let upgrade = Upgrade::asked_for(&request);
-        // Whoever goes before the decision has failed, too.
-        let undecided = Undecided {
-            pipeline: self,
-            source: Some(source(&request, peer)),
-        };
-        let admitted = self.admit(&request, upgrade).await?;
-        undecided.succeeded(&admitted);
-        self.forward(request, peer, info, upgrade, &admitted).await
+        let admitted = self.admit(&request, upgrade, settings, exchange).await?;
+        let target = admitted.acting_as.as_ref();
+        exchange.admitted(target.map(|target| Arc::clone(&target.identity)));
+        self.forward(request, peer, info, upgrade, &admitted, exchange)
+            .await
     }
 
     /// Who sends the request and as whom it may run. Nothing has been forwarded so far.
@@ -120,12 +101,15 @@ impl Pipeline {
         &self,
         request: &Request<Incoming>,
         upgrade: Option<Upgrade>,
+        settings: Option<Arc<Settings>>,
+        exchange: &Exchange,
     ) -> Result<Admitted, Refusal> {
         check_head(request)?;
-        let settings = self.settings.current().ok_or_else(|| {
+        let settings = settings.ok_or_else(|| {
             Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
         })?;
         let token = authenticate(&settings, request.headers(), upgrade).await?;
+        exchange.authenticated(Arc::clone(token.identity()));
         let acting_as = self.act_as(&settings, request.headers(), &token).await?;
         // Keys and reviews may have taken seconds.
         if token.issuer().withdrawn().is_cancelled() {
@@ -162,6 +146,7 @@ impl Pipeline {
         info: &RequestInfo,
         upgrade: Option<Upgrade>,
         admitted: &Admitted,
+        exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let withdrawn = admitted.token.issuer().withdrawn();
         let forwarding = Forwarding {
@@ -173,14 +158,20 @@ impl Pipeline {
             upgrade,
             is_long_running: info.is_long_running,
             withdrawn,
+            exchange,
         };
         let counted =
             |protocol: crate::request::UpgradeProtocol| self.metrics.stream(protocol.name());
         let answer = self
             .upstream
-            .forward(request, forwarding, &self.streams, counted)
+            .forward(
+                RequestBody::count(request, exchange),
+                forwarding,
+                &self.streams,
+                counted,
+            )
             .await?;
-        let end = self.end_of(info, withdrawn);
+        let end = self.end_of(info, withdrawn, exchange);
         Ok(answer.map(|body| ResponseBody::Upstream(body, Box::pin(end))))
     }
 
@@ -191,19 +182,23 @@ impl Pipeline {
         &self,
         info: &RequestInfo,
         withdrawn: &CancellationToken,
+        exchange: &Exchange,
     ) -> impl Future<Output = ()> + Send + use<> {
         let withdrawn = withdrawn.clone().cancelled_owned();
         let leave = (info.verb == "watch").then(|| self.drain.closing.clone().cancelled_owned());
+        let flow = Arc::clone(exchange.flow());
         async move {
-            match leave {
-                None => withdrawn.await,
-                Some(leave) => {
-                    tokio::select! {
-                        () = withdrawn => {}
-                        () = leave => {}
-                    }
+            let leave = async {
+                match leave {
+                    None => pending().await,
+                    Some(leave) => leave.await,
                 }
-            }
+            };
+            let reason = tokio::select! {
+                () = withdrawn => EndReason::IssuerWithdrawn,
+                () = leave => EndReason::ProxyLeaving,
+            };
+            flow.end_with(reason);
         }
     }
 
@@ -247,11 +242,6 @@ impl Pipeline {
         *answer.status_mut() = code;
         Some(answer)
     }
-
-    fn write_line(&self, source: &RequestSource, decision: &Decision<'_>) {
-        self.access_log
-            .write(line(Timestamp::now(), source, decision));
-    }
 }
 
 /// A token of the `Authorization` header that is refused does not keep one of a WebSocket from
@@ -276,19 +266,4 @@ async fn authenticate(
             extra_space: credentials.extra_space,
         },
     })
-}
-
-fn source(request: &Request<Incoming>, peer: IpAddr) -> RequestSource {
-    let forwarded: Vec<_> = request
-        .headers()
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
-    let target = request.uri().path_and_query();
-    RequestSource {
-        peer,
-        forwarded_for: forwarded.join(", "),
-        target: target.map_or_else(|| request.uri().to_string(), ToString::to_string),
-    }
 }

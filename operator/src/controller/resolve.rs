@@ -253,7 +253,7 @@ fn login(validated: &Validated) -> Option<Login> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use oidcproxy_crds::OidcProxy;
+    use oidcproxy_crds::{OidcProxy, v1alpha1::logging::LogFormat};
     use serde_json::json;
 
     use super::*;
@@ -290,11 +290,13 @@ pub(super) mod tests {
             "deployment": {"replicas": 1},
             "service": {"port": 8443, "type": "LoadBalancer"},
             "networkPolicy": {"mode": "Disabled"},
+            "logging": {"format": "JSON"},
             "kubeconfig": {"issuer": "corp", "clientID": "kubernetes"},
         }));
         assert_eq!(resolved.settings.drain.delay_seconds, 2);
         assert_eq!(resolved.settings.drain.deadline_seconds, 60);
         assert_eq!((resolved.replicas, resolved.port), (1, 8443));
+        assert_eq!(resolved.settings.logging.format, LogFormat::Json);
         assert!(resolved.waits_for_load_balancer());
         assert!(resolved.network_policy.is_none());
         assert_eq!(resolved.login.unwrap().client_id, "kubernetes");

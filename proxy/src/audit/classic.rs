@@ -1,71 +1,61 @@
 //! The Classic line: kube-oidc-proxy's format, which SIEM rules know. Values are escaped, so that
 //! nothing a client or an issuer sends can forge a line or a field.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::fmt::Write as _;
 
-use k8s_openapi::jiff::Timestamp;
-
+use super::access::AccessLine;
 use crate::identity::Identity;
 
 /// Characters of one value; what a client sends must not decide how long a line is.
 const MAX_VALUE: usize = 4096;
 
-/// Where a request came from.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestSource {
-    pub(crate) peer: IpAddr,
-    /// `X-Forwarded-For` as the client sent it: a claim, not a fact.
-    pub(crate) forwarded_for: String,
-    /// The request target as the client sent it.
-    pub(crate) target: String,
-}
-
-/// What was decided.
-pub(crate) enum Decision<'a> {
-    /// Forwarded as the user, or as somebody else on the user's behalf.
-    Success {
-        inbound: &'a Identity,
-        outbound: Option<&'a Identity>,
-    },
-    /// Not forwarded.
-    Failure,
-}
-
 /// One line, with its end.
-pub(crate) fn line(now: Timestamp, source: &RequestSource, decision: &Decision<'_>) -> String {
+pub(super) fn line(access: &AccessLine) -> String {
     let mut line = String::with_capacity(256);
-    let word = match decision {
-        Decision::Success { .. } => "AuSuccess",
-        Decision::Failure => "AuFail",
+    let word = if access.is_admitted {
+        "AuSuccess"
+    } else {
+        "AuFail"
     };
-    let time = now.strftime("%Y-%m-%dT%H:%M:%S+0000");
+    let request = &access.request;
+    let time = access.at.strftime("%Y-%m-%dT%H:%M:%S+0000");
     // Writing to a String cannot fail.
-    let _ = write!(line, "[{time}] {word} src:[{} / ", source.peer);
-    escape(&mut line, &source.forwarded_for);
+    let _ = write!(line, "[{time}] {word} src:[{} / ", request.peer);
+    escape(&mut line, &request.forwarded_for);
     line.push_str("] URI:");
-    escape_target(&mut line, &source.target);
-    if let Decision::Success { inbound, outbound } = decision {
-        line.push_str(" inbound:[");
-        escape(&mut line, &inbound.username);
-        line.push_str(" / ");
-        groups(&mut line, inbound);
-        line.push_str(" / ");
-        extras(&mut line, inbound);
-        line.push(']');
-        if let Some(outbound) = outbound {
-            line.push_str(" outbound:[");
-            escape(&mut line, &outbound.username);
-            line.push_str(" / ");
-            groups(&mut line, outbound);
-            line.push_str(" / ");
-            escape(&mut line, outbound.uid.as_deref().unwrap_or_default());
-            line.push_str(" / ");
-            extras(&mut line, outbound);
-            line.push(']');
-        }
+    escape_target(&mut line, &request.target);
+    if access.is_admitted {
+        identities(
+            &mut line,
+            access.inbound.as_deref(),
+            access.outbound.as_deref(),
+        );
     }
     line.push('\n');
     line
+}
+
+fn identities(line: &mut String, inbound: Option<&Identity>, outbound: Option<&Identity>) {
+    if let Some(inbound) = inbound {
+        line.push_str(" inbound:[");
+        escape(line, &inbound.username);
+        line.push_str(" / ");
+        groups(line, inbound);
+        line.push_str(" / ");
+        extras(line, inbound);
+        line.push(']');
+    }
+    if let Some(outbound) = outbound {
+        line.push_str(" outbound:[");
+        escape(line, &outbound.username);
+        line.push_str(" / ");
+        groups(line, outbound);
+        line.push_str(" / ");
+        escape(line, outbound.uid.as_deref().unwrap_or_default());
+        line.push_str(" / ");
+        extras(line, outbound);
+        line.push(']');
+    }
 }
 
 fn groups(line: &mut String, identity: &Identity) {
@@ -146,7 +136,7 @@ fn push(line: &mut String, character: char, escaped: bool) {
 }
 
 /// As much of a value as a line holds, and whether that is all of it.
-fn bounded(value: &str) -> (&str, bool) {
+pub(super) fn bounded(value: &str) -> (&str, bool) {
     match value.char_indices().nth(MAX_VALUE) {
         None => (value, true),
         Some((end, _)) => (value.get(..end).unwrap_or_default(), false),
@@ -160,28 +150,44 @@ fn mark_cut(line: &mut String, is_whole: bool) {
 }
 
 /// Controls, and what terminals and log readers take for the end of a line or turn around.
-fn is_unprintable(character: char) -> bool {
+pub(super) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
+pub(super) mod tests {
+    use std::{net::Ipv4Addr, sync::Arc};
 
+    use http::Request;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        audit::{RequestRecord, access::AccessEvent},
+        request::RequestInfo,
+    };
 
-    fn source() -> RequestSource {
-        RequestSource {
-            peer: Ipv4Addr::new(10, 1, 2, 3).into(),
-            forwarded_for: "203.0.113.9".into(),
-            target: "/api/v1/pods?limit=500".into(),
+    /// Of a refused request.
+    pub(in crate::audit) fn access_line() -> AccessLine {
+        let request = Request::get("/api/v1/pods?limit=500")
+            .header("x-forwarded-for", "203.0.113.9")
+            .header("user-agent", "kubectl/v1.36.3")
+            .body(())
+            .unwrap();
+        let peer = Ipv4Addr::new(10, 1, 2, 3).into();
+        let request = RequestRecord::of(&request, peer, &RequestInfo::of(&request));
+        AccessLine {
+            at: "2021-11-25T01:05:17Z".parse().unwrap(),
+            request: Arc::new(request),
+            inbound: None,
+            outbound: None,
+            is_admitted: false,
+            event: AccessEvent::Decided,
         }
     }
 
-    fn jane() -> Identity {
+    pub(in crate::audit) fn jane() -> Identity {
         Identity {
             username: "jane".into(),
             uid: None,
@@ -190,19 +196,19 @@ mod tests {
         }
     }
 
-    fn time() -> Timestamp {
-        "2021-11-25T01:05:17Z".parse().unwrap()
+    fn success(inbound: Identity, outbound: Option<Identity>) -> AccessLine {
+        AccessLine {
+            inbound: Some(Arc::new(inbound)),
+            outbound: outbound.map(Arc::new),
+            is_admitted: true,
+            ..access_line()
+        }
     }
 
     #[test]
     fn lines_are_those_of_kube_oidc_proxy() {
-        let jane = jane();
-        let success = Decision::Success {
-            inbound: &jane,
-            outbound: None,
-        };
         assert_eq!(
-            line(time(), &source(), &success),
+            success(jane(), None).text(),
             "[2021-11-25T01:05:17+0000] AuSuccess src:[10.1.2.3 / 203.0.113.9] URI:/api/v1/pods?limit=500 inbound:[jane / dev|system:authenticated / k=v|w ]\n"
         );
         let bob = Identity {
@@ -211,13 +217,14 @@ mod tests {
             groups: vec!["ops".into()],
             extra: Vec::new(),
         };
-        let acting = Decision::Success {
-            inbound: &jane,
-            outbound: Some(&bob),
+        let acting = success(jane(), Some(bob)).text();
+        assert!(acting.ends_with(" outbound:[bob / ops / 7 / ]\n"));
+        let refused = AccessLine {
+            inbound: Some(Arc::new(jane())),
+            ..access_line()
         };
-        assert!(line(time(), &source(), &acting).ends_with(" outbound:[bob / ops / 7 / ]\n"));
         assert_eq!(
-            line(time(), &source(), &Decision::Failure),
+            refused.text(),
             "[2021-11-25T01:05:17+0000] AuFail src:[10.1.2.3 / 203.0.113.9] URI:/api/v1/pods?limit=500\n"
         );
     }
@@ -226,11 +233,7 @@ mod tests {
     fn values_cannot_leave_their_place() {
         let mut jane = jane();
         jane.username = "a]\n[x] AuSuccess src:[ / b|c\\".into();
-        let decision = Decision::Success {
-            inbound: &jane,
-            outbound: None,
-        };
-        let text = line(time(), &source(), &decision);
+        let text = success(jane, None).text();
         assert!(
             text.contains(r"inbound:[a\]\u{a}[x\] AuSuccess src:[ \/ b\|c\\ / dev|"),
             "{text}"
@@ -243,11 +246,7 @@ mod tests {
         jane.username = "cluster-admin /".into();
         jane.groups = vec!["g /".into(), "/ h".into(), "/".into()];
         jane.extra = vec![("a=b".into(), vec!["x originaluser=admin".into()])];
-        let decision = Decision::Success {
-            inbound: &jane,
-            outbound: None,
-        };
-        let text = line(time(), &source(), &decision);
+        let text = success(jane, None).text();
         let expected =
             r"inbound:[cluster-admin \/ / g \/|\/ h|\/ / a\u{3d}b=x\u{20}originaluser=admin ]";
         assert!(text.contains(expected), "{text}");
@@ -255,9 +254,11 @@ mod tests {
 
     #[test]
     fn a_client_does_not_decide_how_long_a_line_is() {
-        let mut source = source();
-        source.forwarded_for = "\t".repeat(1_000_000);
-        let text = line(time(), &source, &Decision::Failure);
+        let mut line = access_line();
+        let mut request = (*line.request).clone();
+        request.forwarded_for = "\t".repeat(1_000_000);
+        line.request = Arc::new(request);
+        let text = line.text();
         assert!(
             text.len() < 30_000 && text.contains("\\..."),
             "{}",
@@ -271,16 +272,17 @@ mod tests {
             let mut jane = jane();
             jane.username = user;
             jane.groups.push(group);
-            let mut source = source();
-            source.forwarded_for = forwarded;
-            source.target = target;
-            let decision = Decision::Success { inbound: &jane, outbound: Some(&jane) };
-            let text = line(time(), &source, &decision);
+            let mut line = success(jane.clone(), Some(jane.clone()));
+            let mut request = (*line.request).clone();
+            request.forwarded_for.clone_from(&forwarded);
+            request.target = target;
+            line.request = Arc::new(request);
+            let text = line.text();
             prop_assert_eq!(text.lines().count(), 1);
             prop_assert!(text.chars().filter(|character| character.is_control()).eq(['\n']));
             prop_assert_eq!(text.matches(" outbound:[").count(), 1 + jane.username.matches(" outbound:[").count() * 2
                 + jane.groups.iter().map(|group| group.matches(" outbound:[").count()).sum::<usize>() * 2
-                + source.forwarded_for.matches(" outbound:[").count());
+                + forwarded.matches(" outbound:[").count());
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use super::access::AccessLine;
 use crate::metrics::Metrics;
 
 /// Lines that may wait, and their bytes. When the reader stands still and either is full, further
@@ -21,7 +22,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Where access lines go.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
-    lines: SyncSender<String>,
+    lines: SyncSender<AccessLine>,
     waiting_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
@@ -43,8 +44,9 @@ impl AccessLog {
         Ok((log, thread))
     }
 
-    pub(crate) fn write(&self, line: String) {
-        let bytes = line.len();
+    /// Writes a line some time later; its text is made by the thread.
+    pub(crate) fn write(&self, line: AccessLine) {
+        let bytes = line.size();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         if waiting + bytes > MAX_BYTES || self.lines.try_send(line).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -53,17 +55,14 @@ impl AccessLog {
     }
 }
 
-fn write_all(waiting: &Receiver<String>, waiting_bytes: &AtomicUsize) {
+fn write_all(waiting: &Receiver<AccessLine>, waiting_bytes: &AtomicUsize) {
     let mut output = BufWriter::new(io::stdout().lock());
-    let mut write = |line: &str| {
+    while let Ok(line) = waiting.recv() {
         // Whoever closed our output has no use for the error.
-        let _ = output.write_all(line.as_bytes());
-        waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-        if waiting_bytes.load(Ordering::Relaxed) == 0 {
+        let _ = output.write_all(line.text().as_bytes());
+        let bytes = line.size();
+        if waiting_bytes.fetch_sub(bytes, Ordering::Relaxed) == bytes {
             let _ = output.flush();
         }
-    };
-    while let Ok(line) = waiting.recv() {
-        write(&line);
     }
 }

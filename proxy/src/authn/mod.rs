@@ -96,7 +96,7 @@ pub(crate) struct Verified {
 /// A token that was verified, and whose it is.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
-    identity: Identity,
+    identity: Arc<Identity>,
     headers: IdentityHeaders,
     issuer: Arc<IssuerAuthenticator>,
     key: Thumbprint,
@@ -114,14 +114,14 @@ impl VerifiedToken {
         identity.add_extras(static_extra);
         Ok(Self {
             headers: IdentityHeaders::encode(&identity)?,
-            identity,
+            identity: Arc::new(identity),
             issuer,
             key: verified.key,
             expires: verified.expires,
         })
     }
 
-    pub(crate) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 

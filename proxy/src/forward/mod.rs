@@ -6,7 +6,7 @@ mod hop_by_hop;
 mod splice;
 mod upstream;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use self::{
     splice::splice,
 };
 use crate::{
+    audit::{AUDIT_ID, Exchange, RequestBody},
     identity::IdentityHeaders,
     metrics::Guard,
     request::{Upgrade, UpgradeProtocol},
@@ -33,6 +34,8 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) is_long_running: bool,
     /// Ends the stream that the request may become.
     pub(crate) withdrawn: &'a CancellationToken,
+    /// The request's record.
+    pub(crate) exchange: &'a Arc<Exchange>,
 }
 
 /// Where upgraded connections go on, and what ends them.
@@ -46,7 +49,7 @@ impl Upstream {
     /// Forwards a request and passes the answer on.
     pub(crate) async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         forwarding: Forwarding<'_>,
         streams: &Streams,
         counted: impl FnOnce(UpgradeProtocol) -> Guard,
@@ -64,7 +67,9 @@ impl Upstream {
                 strip_response(answer.headers_mut());
                 add_upgrade(answer.headers_mut(), protocol);
                 let (end, withdrawn) = (streams.end.clone(), forwarding.withdrawn.clone());
-                let stream = splice(client, upstream, end, withdrawn, counted(protocol));
+                let exchange = Arc::clone(forwarding.exchange);
+                let counted = counted(protocol);
+                let stream = splice(client, upstream, end, withdrawn, exchange, counted);
                 streams.tasks.spawn(stream);
             }
             _ if switched => return Err(UpstreamError::Protocol),
@@ -81,7 +86,7 @@ impl Upstream {
 
     fn rewrite(
         &self,
-        request: &mut Request<Incoming>,
+        request: &mut Request<RequestBody>,
         forwarding: &Forwarding<'_>,
     ) -> Result<(), UpstreamError> {
         *request.uri_mut() = self.uri(request.uri().path_and_query())?;
@@ -100,6 +105,7 @@ impl Upstream {
         if let Some(credential) = self.credential().header() {
             headers.insert(header::AUTHORIZATION, credential);
         }
+        headers.insert(AUDIT_ID, forwarding.exchange.audit_id());
         forwarding.identity.add_to(headers);
         if let Some(Upgrade { protocol }) = forwarding.upgrade {
             add_upgrade(headers, protocol);

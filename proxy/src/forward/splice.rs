@@ -1,11 +1,16 @@
 //! A connection that has left HTTP: bytes both ways, until both sides have ended.
 
+use std::sync::Arc;
+
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Guard;
+use crate::{
+    audit::{CountedStream, EndReason, Exchange},
+    metrics::Guard,
+};
 
 /// One TLS record.
 const BUFFER: usize = 16 * 1024;
@@ -17,23 +22,33 @@ pub(crate) async fn splice(
     upstream: OnUpgrade,
     end: CancellationToken,
     withdrawn: CancellationToken,
+    exchange: Arc<Exchange>,
     _counted: Guard,
 ) {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
         Err(error) => {
             tracing::debug!(%error, "a stream ended before it began");
-            return;
+            return exchange.flow().end_with(EndReason::StreamBroke);
         }
     };
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    let flow = exchange.flow();
+    let mut client = CountedStream::new(TokioIo::new(client), Arc::clone(flow));
+    let mut upstream = TokioIo::new(upstream);
     tokio::select! {
         copied = copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER) => {
             if let Err(error) = copied {
                 tracing::debug!(%error, "a stream broke");
+                flow.end_with(EndReason::StreamBroke);
             }
         }
-        () = end.cancelled() => tracing::info!("a stream was cut: the proxy ends"),
-        () = withdrawn.cancelled() => tracing::info!("a stream was cut: its issuer is not accepted any more"),
+        () = end.cancelled() => {
+            tracing::info!("a stream was cut: the proxy ends");
+            flow.end_with(EndReason::DrainDeadline);
+        }
+        () = withdrawn.cancelled() => {
+            tracing::info!("a stream was cut: its issuer is not accepted any more");
+            flow.end_with(EndReason::IssuerWithdrawn);
+        }
     }
 }

@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::credential::{CredentialError, OwnCredential};
+use crate::audit::RequestBody;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP and TLS together.
@@ -115,7 +116,7 @@ impl UpstreamError {
 /// The way to kube-apiserver.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    client: Client<BoundedConnector, Incoming>,
+    client: Client<BoundedConnector, RequestBody>,
     connector: BoundedConnector,
     authority: Authority,
     base_path: String,
@@ -200,7 +201,7 @@ impl Upstream {
     /// nothing else ever is.
     pub(crate) async fn send(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         may_be_slow: bool,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let answer = self.client.request(request);
@@ -228,7 +229,7 @@ impl Upstream {
     /// ever uses: whatever becomes of it, nobody else reads from it (CVE-2018-1002105).
     pub(crate) async fn send_alone(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let connection = self
             .connector

@@ -5,6 +5,8 @@ mod client_request;
 mod original_user;
 mod review;
 
+use std::sync::Arc;
+
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
 pub(crate) use self::{client_request::ClientRequest, review::Reviewer};
@@ -29,7 +31,7 @@ pub(crate) enum ImpersonationError {
 
 /// The identity that a request runs as on behalf of somebody else, and its headers.
 pub(crate) struct ImpersonatedTarget {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) headers: IdentityHeaders,
 }
 
@@ -45,5 +47,8 @@ pub(crate) fn target(
     let headers = IdentityHeaders::encode(&identity).map_err(|error| {
         ImpersonationError::BadRequest(format!("the identity cannot be forwarded: {error}"))
     })?;
-    Ok(ImpersonatedTarget { identity, headers })
+    Ok(ImpersonatedTarget {
+        identity: Arc::new(identity),
+        headers,
+    })
 }

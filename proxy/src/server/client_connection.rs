@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-use crate::body::ResponseBody;
+use crate::audit::RecordedBody;
 
 /// How often idleness is looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ impl Drop for Busy {
 
 /// An answer's body that keeps its connection busy until the last frame.
 pub(super) struct BusyBody {
-    pub(super) body: ResponseBody,
+    pub(super) body: RecordedBody,
     pub(super) _busy: Busy,
 }
 

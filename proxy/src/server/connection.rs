@@ -26,10 +26,7 @@ use super::{
     ServerTls,
     client_connection::{Busy, BusyBody, ClientConnection},
 };
-use crate::{
-    body::ResponseBody, descriptors::raise_limit, drain::Drain, metrics::Metrics,
-    pipeline::Pipeline,
-};
+use crate::{descriptors::raise_limit, drain::Drain, metrics::Metrics, pipeline::Pipeline};
 
 /// Connections at a time, where there are descriptors for that many; the next ones wait in the
 /// kernel.
@@ -165,8 +162,7 @@ async fn answer(
     busy: Busy,
 ) -> Response<BusyBody> {
     let answer = pipeline.answer(request, peer).await;
-    if answer.status() == StatusCode::UNAUTHORIZED && matches!(answer.body(), ResponseBody::Own(_))
-    {
+    if answer.status() == StatusCode::UNAUTHORIZED && answer.body().is_own() {
         busy.connection().dismiss();
     }
     answer.map(|body| BusyBody { body, _busy: busy })

@@ -27,6 +27,7 @@ use oidcproxy_crds::{
         self,
         impersonation::{ClientRequests, StaticExtra},
         issuer_rules,
+        logging::LogFormat,
         serving::TlsVersion,
         settings::DrainSettings,
     },
@@ -41,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) as_extra_keys: Vec<String>,
     pub(crate) static_extra: Vec<StaticExtra>,
     pub(crate) min_tls_version: TlsVersion,
+    pub(crate) log_format: LogFormat,
     pub(crate) drain: DrainSettings,
 }
 
@@ -121,6 +123,7 @@ impl Settings {
             client_requests: wire.impersonation.client_requests,
             as_extra_keys: wire.impersonation.as_extra_keys,
             min_tls_version: wire.serving.min_tls_version,
+            log_format: wire.logging.format,
             drain: wire.drain,
         })
     }

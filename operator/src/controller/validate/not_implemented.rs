@@ -7,7 +7,6 @@ use oidcproxy_crds::{
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
         impersonation::{ClientIpExtra, Constrained, Impersonation, RestrictTo},
         lifecycle::{Limits, Sessions},
-        logging::LogFormat,
         network_policy::EgressMode,
         serving::{ProxyProtocol, Serving},
     },
@@ -48,8 +47,6 @@ pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Find
         egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict)),
         "networkPolicy.egress.mode Strict",
     );
-    let format = spec.logging.as_ref().and_then(|logging| logging.format);
-    refuse(format == Some(LogFormat::Json), "logging.format JSON");
     refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
     refuse(
         differs(spec.sessions.as_ref(), &Sessions::default()),

@@ -116,7 +116,6 @@ fn what_is_not_implemented_is_refused() {
             "networkPolicy.egress.mode",
             json!({"networkPolicy": {"egress": {"mode": "Strict"}}}),
         ),
-        ("logging.format", json!({"logging": {"format": "JSON"}})),
         ("audit", json!({"audit": {"log": {"enabled": true}}})),
         ("audit", json!({"audit": {"policyFrom": key_ref}})),
         (

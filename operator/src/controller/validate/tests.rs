@@ -102,7 +102,7 @@ fn a_full_spec_of_what_is_implemented_is_fine() {
         "service": {"type": "NodePort", "port": 8443},
         "exposure": {}, "audit": {}, "sessions": {}, "limits": {},
         "networkPolicy": {"mode": "Managed", "egress": {"mode": "Ports"}},
-        "logging": {"format": "Classic"},
+        "logging": {"format": "JSON"},
         "drain": {"delay": "0s", "deadline": "10s"},
         "kubeconfig": {"issuer": "corp", "clientID": "kubernetes", "extraScopes": ["groups"]},
     });

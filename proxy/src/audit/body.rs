@@ -1,0 +1,126 @@
+//! Bodies on their way, counted.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{EndReason, Exchange, Flow};
+use crate::body::ResponseBody;
+
+/// A request's body.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    body: Incoming,
+    flow: Arc<Flow>,
+}
+
+impl RequestBody {
+    /// The request with its body counted.
+    pub(crate) fn count(request: Request<Incoming>, exchange: &Exchange) -> Request<Self> {
+        let flow = Arc::clone(exchange.flow());
+        request.map(|body| Self { body, flow })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            this.flow.add_in(data.len());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body. It holds the record of its request until nobody needs it any more.
+#[derive(Debug)]
+pub(crate) struct RecordedBody {
+    body: ResponseBody,
+    /// None: nobody asked as a user, so nothing is recorded.
+    exchange: Option<Arc<Exchange>>,
+    is_finished: bool,
+}
+
+impl RecordedBody {
+    pub(crate) fn new(body: ResponseBody, exchange: Option<Arc<Exchange>>) -> Self {
+        Self {
+            body,
+            exchange,
+            is_finished: false,
+        }
+    }
+
+    /// Whether the answer is the proxy's own.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.body, ResponseBody::Own(_))
+    }
+}
+
+impl Body for RecordedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        this.is_finished |= frame.is_none();
+        if let Some(exchange) = &this.exchange {
+            match &frame {
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    exchange.flow().add_out(bytes);
+                }
+                Some(Err(_)) => exchange.flow().end_with(EndReason::UpstreamBroke),
+                None => {}
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RecordedBody {
+    fn drop(&mut self) {
+        // An answer of our own to a HEAD is dropped with its body unread.
+        let is_whole = self.is_finished || self.is_own() || self.body.is_end_stream();
+        if let Some(exchange) = &self.exchange
+            && !is_whole
+        {
+            exchange.broke_off();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One request from its head to the last byte of its answer. Whoever still moves bytes for it
+//! holds the record; when the last one lets go, the request is over.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use http::{HeaderValue, StatusCode};
+use k8s_openapi::jiff::Timestamp;
+use oidcproxy_crds::v1alpha1::logging::LogFormat;
+
+use super::{
+    EndReason, Flow, RequestRecord,
+    access::{AccessEvent, AccessLine, Completion},
+    trail::Trail,
+};
+use crate::{identity::Identity, refusal::Refusal};
+
+/// The record of one request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    request: Arc<RequestRecord>,
+    flow: Arc<Flow>,
+    outcome: Mutex<Outcome>,
+    trail: Arc<Trail>,
+    format: LogFormat,
+    began: Instant,
+}
+
+/// What is known of it so far.
+#[derive(Debug, Default)]
+struct Outcome {
+    user: Option<Arc<Identity>>,
+    acting_as: Option<Arc<Identity>>,
+    is_admitted: bool,
+    is_decided: bool,
+    status: Option<StatusCode>,
+    refusal: Option<(&'static str, String)>,
+}
+
+impl Exchange {
+    pub(super) fn new(request: RequestRecord, trail: Arc<Trail>, format: LogFormat) -> Self {
+        Self {
+            request: Arc::new(request),
+            flow: Arc::default(),
+            outcome: Mutex::default(),
+            trail,
+            format,
+            began: Instant::now(),
+        }
+    }
+
+    /// What moves for it, and what ends it early.
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
+    /// To be sent to kube-apiserver and to the client.
+    pub(crate) fn audit_id(&self) -> HeaderValue {
+        self.request.audit_id.header()
+    }
+
+    /// Who sends it is known.
+    pub(crate) fn authenticated(&self, user: Arc<Identity>) {
+        self.outcome().user = Some(user);
+    }
+
+    /// It may pass; nothing has been forwarded so far.
+    pub(crate) fn admitted(&self, acting_as: Option<Arc<Identity>>) {
+        let mut outcome = self.outcome();
+        outcome.acting_as = acting_as;
+        outcome.is_admitted = true;
+        self.decided(&mut outcome);
+    }
+
+    /// It was not forwarded, or kube-apiserver did not answer as it should.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        let mut outcome = self.outcome();
+        outcome.refusal = Some((refusal.metric_reason(), refusal.to_string()));
+        self.decided(&mut outcome);
+    }
+
+    /// The answer's head is there.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        let mut outcome = self.outcome();
+        if outcome.status.replace(status).is_some() {
+            return;
+        }
+        let is_stream = status == StatusCode::SWITCHING_PROTOCOLS
+            || (self.request.verb == "watch" && status.is_success());
+        if is_stream && self.format == LogFormat::Json {
+            let event = AccessEvent::Started {
+                status: status.as_u16(),
+            };
+            self.write(&outcome, event);
+        }
+    }
+
+    /// The Classic line, once.
+    fn decided(&self, outcome: &mut Outcome) {
+        let is_first = !std::mem::replace(&mut outcome.is_decided, true);
+        if is_first && self.format == LogFormat::Classic {
+            self.write(outcome, AccessEvent::Decided);
+        }
+    }
+
+    fn write(&self, outcome: &Outcome, event: AccessEvent) {
+        self.trail.access_log.write(AccessLine {
+            at: Timestamp::now(),
+            request: Arc::clone(&self.request),
+            inbound: outcome.user.clone(),
+            outbound: outcome.acting_as.clone(),
+            is_admitted: outcome.is_admitted,
+            event,
+        });
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn completion(&self, outcome: &Outcome) -> Completion {
+        let (reason, message) = match (&outcome.refusal, self.flow.end()) {
+            (Some((reason, message)), _) => (Some(*reason), Some(message.clone())),
+            (None, Some(end)) => (Some(end.as_str()), None),
+            (None, None) => (None, None),
+        };
+        Completion {
+            status: outcome.status.map(|status| status.as_u16()),
+            bytes_in: self.flow.bytes_in(),
+            bytes_out: self.flow.bytes_out(),
+            duration: self.began.elapsed(),
+            reason,
+            message,
+        }
+    }
+
+    /// Somebody let go before the end.
+    pub(super) fn broke_off(&self) {
+        self.flow.end_with(if self.trail.drain.end.is_cancelled() {
+            EndReason::DrainDeadline
+        } else {
+            EndReason::ClientClosed
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.flow.end_with(EndReason::Panic);
+        }
+        let mut outcome = std::mem::take(&mut *self.outcome());
+        if outcome.status.is_none() {
+            self.broke_off();
+        }
+        // Whoever went before the decision has failed, too.
+        self.decided(&mut outcome);
+        if self.format == LogFormat::Json {
+            let completion = self.completion(&outcome);
+            self.write(&outcome, AccessEvent::Completed(completion));
+        }
+    }
+}
