@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use oidcproxy_crds::v1alpha1::impersonation::ClientRequests;
+use oidcproxy_crds::v1alpha1::impersonation::{ClientRequests, Constrained};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,7 +20,9 @@ use crate::{
     body::ResponseBody,
     drain::Drain,
     forward::{Forwarding, Streams, Upstream},
-    impersonate::{self, ClientRequest, ImpersonatedTarget, ImpersonationError, Reviewer},
+    impersonate::{
+        self, ClientRequest, ImpersonatedTarget, ImpersonationError, RequestUnderReview, Reviewer,
+    },
     metrics::Metrics,
     readiness::Readiness,
     refusal::Refusal,
@@ -110,7 +112,11 @@ impl Pipeline {
         })?;
         let token = authenticate(&settings, request.headers(), upgrade).await?;
         exchange.authenticated(Arc::clone(token.identity()));
-        let acting_as = self.act_as(&settings, request.headers(), &token).await?;
+        settings.restrict_to.check(token.identity())?;
+        let acting_as = self.act_as(&settings, request, &token).await?;
+        if let Some(target) = &acting_as {
+            settings.restrict_to.check(&target.identity)?;
+        }
         // Keys and reviews may have taken seconds.
         if token.issuer().withdrawn().is_cancelled() {
             return Err(AuthenticationError::from(TokenError::Unclaimed).into());
@@ -122,20 +128,25 @@ impl Pipeline {
     async fn act_as(
         &self,
         settings: &Settings,
-        headers: &HeaderMap,
+        request: &Request<Incoming>,
         token: &VerifiedToken,
     ) -> Result<Option<ImpersonatedTarget>, Refusal> {
-        let Some(request) = ClientRequest::parse(headers)? else {
+        let Some(wish) = ClientRequest::parse(request.headers())? else {
             return Ok(None);
         };
         if settings.client_requests == ClientRequests::Deny {
             let reason = "impersonation is turned off by spec.impersonation.clientRequests";
             return Err(ImpersonationError::Forbidden(reason.to_owned()).into());
         }
-        request.check_extra_keys(&settings.as_extra_keys)?;
+        wish.check_extra_keys(&settings.as_extra_keys)?;
         let requester = token.identity();
-        self.reviewer.check(requester, request.identity()).await?;
-        let target = impersonate::target(request, requester, &settings.static_extra)?;
+        let under_review =
+            (settings.constrained == Constrained::Auto).then(|| RequestUnderReview::of(request));
+        let reviewed = self
+            .reviewer
+            .check(requester, wish.identity(), under_review.as_ref());
+        let allowed_by = reviewed.await?;
+        let target = impersonate::target(wish, requester, allowed_by, &settings.static_extra)?;
         Ok(Some(target))
     }
 

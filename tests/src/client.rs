@@ -6,6 +6,7 @@ mod raw;
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ pub use self::{
 };
 use crate::{
     server::{Body, full},
-    tls::{connector, ip_name},
+    tls::{Leaf, connector, connector_with, ip_name},
 };
 
 /// Longer than anything a healthy proxy needs on a busy machine.
@@ -326,10 +327,11 @@ async fn read(response: http::Response<Incoming>) -> Result<Reply> {
 }
 
 /// Connects to the proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
     roots: String,
+    certificate: Option<Arc<Leaf>>,
 }
 
 impl Client {
@@ -338,6 +340,15 @@ impl Client {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             roots,
+            certificate: None,
+        }
+    }
+
+    /// The same, with a certificate of its own.
+    pub fn with_certificate(port: u16, roots: String, certificate: Leaf) -> Self {
+        Self {
+            certificate: Some(Arc::new(certificate)),
+            ..Self::new(port, roots)
         }
     }
 
@@ -347,7 +358,11 @@ impl Client {
             let socket = TcpStream::connect(self.address).await?;
             socket.set_nodelay(true)?;
             let name = ip_name(self.address.ip());
-            Ok::<_, anyhow::Error>(connector(&self.roots, alpn)?.connect(name, socket).await?)
+            let connector = match &self.certificate {
+                None => connector(&self.roots, alpn)?,
+                Some(leaf) => connector_with(&self.roots, alpn, leaf)?,
+            };
+            Ok::<_, anyhow::Error>(connector.connect(name, socket).await?)
         };
         let connected = tokio::time::timeout(PATIENCE, connect).await;
         connected.map_err(|_| anyhow!("no TLS connection in time"))?

@@ -35,6 +35,7 @@ pub struct ControlPlane {
     url: String,
     ca_pem: String,
     admin: Leaf,
+    client_ca: TestCa,
     processes: [Process; 2],
 }
 
@@ -72,6 +73,7 @@ impl ControlPlane {
             url: format!("https://127.0.0.1:{port}"),
             ca_pem: serving_ca.pem(),
             admin: client_ca.client("admin", &["system:masters"])?,
+            client_ca,
             processes: [etcd, apiserver],
         };
         this.wait_ready().await?;
@@ -113,6 +115,12 @@ impl ControlPlane {
     /// The root of its serving certificate, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// A certificate that makes a client this user, in no groups.
+    pub fn user(&self, name: &str) -> Leaf {
+        let leaf = self.client_ca.client(name, &[]);
+        leaf.expect("a name that a certificate can carry")
     }
 
     /// A client in `system:masters`, for the runtime of the calling test.

@@ -17,13 +17,16 @@ use tokio::{
 };
 
 use crate::{
-    api_server::FakeApiServer,
+    api_server::{Answer, Events, FakeApiServer, Recorded},
     client::{Client, Reply},
     issuer::{AUDIENCE, FakeIssuer},
     process::Process,
     server::free_port,
     tls::{Leaf, TestCa},
 };
+
+/// Where the settings of an OidcProxy are watched.
+pub(crate) const STATUS_PATH: &str = "/apis/oidcproxy.dev/v1alpha1/namespaces/auth/oidcproxies";
 
 /// The proxy's own token towards the API server.
 pub const OWN_TOKEN: &str = "proxy-own-token";
@@ -33,6 +36,8 @@ pub const OWN_TOKEN: &str = "proxy-own-token";
 enum Authentication {
     File(String),
     Flags(Vec<String>),
+    /// The status of an OidcProxy.
+    Status,
 }
 
 /// What a proxy is started with. Files are written when it starts.
@@ -109,6 +114,28 @@ impl Setup {
     pub fn oidc_flags(mut self, flags: &[&str]) -> Self {
         self.authentication =
             Authentication::Flags(flags.iter().map(ToString::to_string).collect());
+        self
+    }
+
+    /// The settings of an OidcProxy that `api` serves, as the operator would publish them, instead of a file.
+    #[must_use]
+    pub fn status(mut self, api: &FakeApiServer, settings: &Value) -> Self {
+        let object = json!({
+            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy",
+            "metadata": {"name": "corp", "namespace": "auth", "uid": "u", "resourceVersion": "1"},
+            "spec": {"authentication": {"jwt": []}},
+            "status": {"settings": settings},
+        });
+        let list = json!({
+            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxyList",
+            "metadata": {"resourceVersion": "1"}, "items": [object],
+        });
+        api.answer(STATUS_PATH, Answer::Json(200, list));
+        let is_watch = |request: &Recorded| {
+            request.target.starts_with(STATUS_PATH) && request.target.contains("watch=true")
+        };
+        api.answer_if(is_watch, Answer::Watch(Events::default()));
+        self.authentication = Authentication::Status;
         self
     }
 
@@ -195,6 +222,7 @@ impl Setup {
                 let dir = dir.path().display().to_string();
                 args.extend(flags.iter().map(|flag| flag.replace("{dir}", &dir)));
             }
+            Authentication::Status => args.push("--oidc-proxy=auth/corp".to_owned()),
         }
         args.extend(self.flags);
         let process = Process::start(&binary()?, &args, &self.env)?;

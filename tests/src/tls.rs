@@ -144,6 +144,21 @@ pub fn client_config(roots: &str, alpn: &[&[u8]]) -> Result<ClientConfig> {
     Ok(config)
 }
 
+/// [`client_config`] with a certificate of the client's own.
+pub fn connector_with(roots: &str, alpn: &[&[u8]], leaf: &Leaf) -> Result<TlsConnector> {
+    let mut store = RootCertStore::empty();
+    for root in rustls_pemfile::certs(&mut roots.as_bytes()) {
+        store.add(root?)?;
+    }
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key_der.clone()));
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store)
+        .with_client_auth_cert(vec![leaf.cert_der.clone()], key)?;
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 /// [`client_config`] as a connector.
 pub fn connector(roots: &str, alpn: &[&[u8]]) -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(client_config(roots, alpn)?)))

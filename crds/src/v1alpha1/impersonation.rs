@@ -16,7 +16,7 @@ pub struct Impersonation {
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub as_extra_keys: Vec<String>,
-    /// Constrained impersonation (KEP-5284).
+    /// Whether `--as` is also allowed by constrained impersonation (KEP-5284); Auto unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constrained: Option<Constrained>,
     /// Whether the client's address travels as an extra.
@@ -47,9 +47,10 @@ pub enum ClientRequests {
 }
 
 /// Constrained impersonation (KEP-5284).
-#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Constrained {
     /// Where the server has it.
+    #[default]
     Auto,
     /// Not even there.
     Never,

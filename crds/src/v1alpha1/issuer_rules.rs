@@ -128,6 +128,16 @@ pub fn check_issuer_url(value: &str) -> Option<&'static str> {
 
 /// Why this is not a key that an issuer's extra may have, or nothing.
 pub fn check_extra_key(key: &str) -> Option<&'static str> {
+    if let Some(wrong) = check_prefixed_key(key) {
+        return Some(wrong);
+    }
+    key.split_once('/')
+        .is_some_and(|(domain, _)| is_kubernetes_domain(domain))
+        .then_some("must not be in a domain of Kubernetes (k8s.io, kubernetes.io)")
+}
+
+/// What is wrong with a key that has to be a path with a domain before it, in lower case.
+pub fn check_prefixed_key(key: &str) -> Option<&'static str> {
     let Some((domain, path)) = key.split_once('/') else {
         return Some("must be a domain-prefixed path, as example.org/tenant");
     };
@@ -140,9 +150,6 @@ pub fn check_extra_key(key: &str) -> Option<&'static str> {
     }
     if key.chars().any(|c| c.is_ascii_uppercase()) {
         return Some("must be lower case");
-    }
-    if is_kubernetes_domain(domain) {
-        return Some("must not be in a domain of Kubernetes (k8s.io, kubernetes.io)");
     }
     None
 }

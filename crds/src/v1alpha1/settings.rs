@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     authentication::{AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule},
-    impersonation::{ClientRequests, StaticExtra},
+    impersonation::{ClientIpExtra, ClientRequests, Constrained, RestrictTo, StaticExtra},
     logging::LogFormat,
     serving::TlsVersion,
 };
@@ -119,6 +119,15 @@ pub struct ImpersonationSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 256)))]
     pub as_extra_keys: Vec<String>,
+    /// Whether `--as` is also allowed by constrained impersonation, where the server has it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub constrained: Constrained,
+    /// Whether the client's address travels as an extra.
+    #[serde(default, rename = "clientIPExtra", skip_serializing_if = "is_default")]
+    pub client_ip_extra: ClientIpExtra,
+    /// The only identities that are forwarded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restrict_to: RestrictTo,
     /// Extras that every request carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -149,4 +158,8 @@ pub struct DrainSettings {
     pub delay_seconds: u32,
     /// Seconds that streams may go on after that.
     pub deadline_seconds: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

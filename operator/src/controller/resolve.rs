@@ -196,7 +196,10 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
         impersonation: ImpersonationSettings {
             client_requests: impersonation.client_requests.unwrap_or_default(),
             as_extra_keys: impersonation.as_extra_keys,
+            constrained: impersonation.constrained.unwrap_or_default(),
+            restrict_to: impersonation.restrict_to.unwrap_or_default(),
             extra: impersonation.extra,
+            ..ImpersonationSettings::default()
         },
         serving: ServingSettings {
             min_tls_version: tls.and_then(|tls| tls.min_version).unwrap_or_default(),

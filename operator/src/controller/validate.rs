@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use oidcproxy_crds::{
     OidcProxy, OidcProxySpec,
     v1alpha1::{
-        authentication::NEVER_ALLOWED_GROUPS, impersonation::Impersonation, issuer_rules,
+        authentication::NEVER_ALLOWED_GROUPS,
+        impersonation::{Impersonation, Names},
+        issuer_rules,
         settings::IssuerSettings,
     },
 };
@@ -116,6 +118,10 @@ fn check_impersonation(impersonation: Option<&Impersonation>, findings: &mut Fin
             findings.invalid(format_args!("impersonation.asExtraKeys[{index}]"), wrong);
         }
     }
+    if let Some(restriction) = &impersonation.restrict_to {
+        check_names(restriction.users.as_ref(), "users", findings);
+        check_names(restriction.groups.as_ref(), "groups", findings);
+    }
     for (index, extra) in impersonation.extra.iter().enumerate() {
         let path = format!("impersonation.extra[{index}]");
         if let Some(wrong) = wrong_extra_key(&extra.key) {
@@ -153,6 +159,23 @@ fn check_impersonation(impersonation: Option<&Impersonation>, findings: &mut Fin
                 format_args!("{path}.values"),
                 "must not hold control characters",
             );
+        }
+    }
+}
+
+/// A name that no request can carry would be one that somebody meant otherwise.
+fn check_names(names: Option<&Names>, kind: &str, findings: &mut Findings) {
+    let Some(names) = names.map(|names| &names.names) else {
+        return;
+    };
+    let path = format!("impersonation.restrictTo.{kind}.names");
+    if names.is_empty() {
+        findings.invalid(&path, "at least one name is required");
+    }
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() || name.trim() != name || name.chars().any(char::is_control) {
+            let message = "must be a name without blanks at its edges and control characters";
+            findings.invalid(format_args!("{path}[{index}]"), message);
         }
     }
 }

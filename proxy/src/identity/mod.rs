@@ -7,9 +7,9 @@ use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 pub(crate) use self::headers::{IdentityHeaders, UnsafeIdentity};
 
 /// The group that every authenticated user is in.
-const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of requests without a user.
-const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";
 
 /// A user with all that kube-apiserver knows of one.

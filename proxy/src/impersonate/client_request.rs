@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::ImpersonationError;
+use super::{AllowedBy, ImpersonationError};
 use crate::identity::{
     Identity,
     headers::{self, extra_key, is_faithful},
@@ -95,9 +95,11 @@ impl ClientRequest {
 
     /// The identity to forward: the groups that kube-apiserver would add are added, since with
     /// any group given it adds none for a ServiceAccount.
-    pub(crate) fn into_target(self) -> Identity {
+    pub(crate) fn into_target(self, allowed_by: AllowedBy) -> Identity {
         let mut identity = self.0;
-        if identity.groups.is_empty()
+        if allowed_by == AllowedBy::ConstrainedNode {
+            identity.groups = vec!["system:nodes".to_owned()];
+        } else if identity.groups.is_empty()
             && let Some((namespace, _)) = service_account(&identity.username)
         {
             identity.groups = vec![
@@ -246,7 +248,13 @@ mod tests {
 
     #[test]
     fn a_service_account_gets_its_groups() {
-        let groups = |lines: &[(&str, &str)]| parse(lines).unwrap().unwrap().into_target().groups;
+        let groups = |lines: &[(&str, &str)]| {
+            parse(lines)
+                .unwrap()
+                .unwrap()
+                .into_target(AllowedBy::Legacy)
+                .groups
+        };
         let account = ("Impersonate-User", "system:serviceaccount:web:deployer");
         assert_eq!(
             groups(&[account]),

@@ -1,15 +1,24 @@
 //! `kubectl --as`: what a client asks for, whether the cluster allows it, and as whom the request
 //! then runs.
 
+mod checks;
 mod client_request;
 mod original_user;
+mod request;
+mod restriction;
 mod review;
+mod server_version;
 
 use std::sync::Arc;
 
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
-pub(crate) use self::{client_request::ClientRequest, review::Reviewer};
+pub(crate) use self::{
+    client_request::ClientRequest,
+    request::RequestUnderReview,
+    restriction::Restriction,
+    review::{AllowedBy, Reviewer},
+};
 use crate::identity::{Identity, IdentityHeaders};
 
 /// Why a client may not act as somebody else.
@@ -39,9 +48,10 @@ pub(crate) struct ImpersonatedTarget {
 pub(crate) fn target(
     request: ClientRequest,
     requester: &Identity,
+    allowed_by: AllowedBy,
     static_extra: &[StaticExtra],
 ) -> Result<ImpersonatedTarget, ImpersonationError> {
-    let mut identity = request.into_target();
+    let mut identity = request.into_target(allowed_by);
     identity.add_extras(static_extra);
     original_user::add(&mut identity, requester);
     let headers = IdentityHeaders::encode(&identity).map_err(|error| {

@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures::future::try_join_all;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
 use moka::future::Cache;
 
-use super::{ImpersonationError, client_request::service_account};
+use super::{
+    ImpersonationError,
+    checks::{Check, Checks, Mode, legacy},
+    request::RequestUnderReview,
+    server_version::ServerVersion,
+};
 use crate::{identity::Identity, metrics::Metrics};
 
 /// As long as kube-apiserver itself remembers an authorization that a webhook gave.
@@ -26,8 +29,20 @@ type ReviewHash = [u8; 32];
 #[derive(Clone)]
 pub(crate) struct Reviewer {
     client: Client,
+    server: ServerVersion,
     decisions: Cache<ReviewHash, bool>,
     metrics: Arc<Metrics>,
+}
+
+/// By which rights somebody may act as somebody else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AllowedBy {
+    /// The `impersonate` verb.
+    Legacy,
+    /// Constrained impersonation; of a node, whose group comes with it.
+    ConstrainedNode,
+    /// Constrained impersonation.
+    Constrained,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,22 +62,23 @@ impl Reviewer {
             .time_to_live(REMEMBERED)
             .build();
         Self {
+            server: ServerVersion::follow(client.clone()),
             client,
             decisions,
             metrics,
         }
     }
 
-    /// Everything that the target is made of must be allowed. No answer is a no.
+    /// Everything that the target is made of must be allowed, by constrained impersonation for
+    /// this very request or by the `impersonate` verb for all. No answer is a no. `request` is
+    /// absent where constrained impersonation is not to be asked about.
     pub(crate) async fn check(
         &self,
         requester: &Identity,
         target: &Identity,
-    ) -> Result<(), ImpersonationError> {
-        let reviews = attributes(target)
-            .into_iter()
-            .map(|attributes| self.decide(requester, attributes));
-        let denied = tokio::time::timeout(BUDGET, try_join_all(reviews))
+        request: Option<&RequestUnderReview>,
+    ) -> Result<AllowedBy, ImpersonationError> {
+        tokio::time::timeout(BUDGET, self.decide(requester, target, request))
             .await
             .map_err(|_| {
                 self.metrics.review("timeout");
@@ -70,34 +86,93 @@ impl Reviewer {
                     "the cluster did not say in time whether the impersonation is allowed"
                         .to_owned(),
                 )
-            })??;
-        match denied.into_iter().flatten().next() {
-            None => Ok(()),
-            Some(what) => Err(ImpersonationError::Forbidden(format!(
-                "user {:?} cannot impersonate {what}",
-                requester.username
-            ))),
-        }
+            })?
     }
 
-    /// `Some` names what is denied.
     async fn decide(
         &self,
         requester: &Identity,
-        attributes: ResourceAttributes,
-    ) -> Result<Option<String>, ImpersonationError> {
-        let what = description(&attributes);
-        let spec = SubjectAccessReviewSpec {
+        target: &Identity,
+        request: Option<&RequestUnderReview>,
+    ) -> Result<AllowedBy, ImpersonationError> {
+        let mut constrained = None;
+        if let Some(request) = request
+            && self.server.has_constrained_impersonation().await
+            && let Some(mode) = Mode::of(target)
+        {
+            constrained = self.denied_in(mode, requester, target, request).await?;
+            if constrained.is_none() {
+                return Ok(match mode {
+                    Mode::ArbitraryNode => AllowedBy::ConstrainedNode,
+                    Mode::ServiceAccount | Mode::UserInfo => AllowedBy::Constrained,
+                });
+            }
+        }
+        let each = legacy(target)
+            .into_iter()
+            .map(|check| self.denied(requester, check));
+        let Some(check) = try_join_all(each).await?.into_iter().flatten().next() else {
+            return Ok(AllowedBy::Legacy);
+        };
+        let constrained = constrained.map(|denied| format!(", and cannot {denied} either"));
+        Err(ImpersonationError::Forbidden(format!(
+            "user {:?} cannot {check}{}",
+            requester.username,
+            constrained.unwrap_or_default()
+        )))
+    }
+
+    /// `Some` names what constrained impersonation lacks.
+    async fn denied_in(
+        &self,
+        mode: Mode,
+        requester: &Identity,
+        target: &Identity,
+        request: &RequestUnderReview,
+    ) -> Result<Option<Check>, ImpersonationError> {
+        if let Some(denied) = self.denied(requester, mode.on(request)).await? {
+            return Ok(Some(denied));
+        }
+        let parts = mode.identity(target).into_iter();
+        let parts = parts.map(|checks| self.denied_of(requester, checks));
+        Ok(try_join_all(parts).await?.into_iter().flatten().next())
+    }
+
+    async fn denied_of(
+        &self,
+        requester: &Identity,
+        Checks { at_once, each }: Checks,
+    ) -> Result<Option<Check>, ImpersonationError> {
+        if let Some(all) = at_once
+            && self.denied(requester, all).await?.is_none()
+        {
+            return Ok(None);
+        }
+        let each = each.into_iter().map(|check| self.denied(requester, check));
+        Ok(try_join_all(each).await?.into_iter().flatten().next())
+    }
+
+    /// The check again, if it is denied.
+    async fn denied(
+        &self,
+        requester: &Identity,
+        check: Check,
+    ) -> Result<Option<Check>, ImpersonationError> {
+        let mut spec = SubjectAccessReviewSpec {
             user: Some(requester.username.clone()),
             uid: requester.uid.clone(),
             groups: Some(requester.groups.clone()),
             extra: Some(requester.extra.iter().cloned().collect()),
-            resource_attributes: Some(attributes),
             ..SubjectAccessReviewSpec::default()
         };
+        match &check {
+            Check::Resource(attributes) => {
+                spec.resource_attributes = Some(attributes.as_ref().clone());
+            }
+            Check::Path(attributes) => spec.non_resource_attributes = Some(attributes.clone()),
+        }
         match self.remembered(spec).await {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some(what)),
+            Ok(allowed) => Ok((!allowed).then_some(check)),
             Err(error) => {
                 self.metrics.review("error");
                 tracing::warn!(
@@ -134,81 +209,5 @@ impl Reviewer {
         self.metrics
             .review(if allowed { "allowed" } else { "denied" });
         Ok(allowed)
-    }
-}
-
-/// What kube-apiserver checks, in its order: the user, the groups, the extras, the uid.
-fn attributes(target: &Identity) -> Vec<ResourceAttributes> {
-    const GROUP: &str = "authentication.k8s.io";
-    let on = |group: &str, resource: &str, name: &str| ResourceAttributes {
-        verb: Some("impersonate".to_owned()),
-        group: Some(group.to_owned()),
-        version: Some("v1".to_owned()),
-        resource: Some(resource.to_owned()),
-        name: Some(name.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let mut all = vec![match service_account(&target.username) {
-        Some((namespace, name)) => ResourceAttributes {
-            namespace: Some(namespace.to_owned()),
-            ..on("", "serviceaccounts", name)
-        },
-        None => on("", "users", &target.username),
-    }];
-    all.extend(target.groups.iter().map(|group| on("", "groups", group)));
-    for (key, values) in &target.extra {
-        all.extend(values.iter().map(|value| ResourceAttributes {
-            subresource: Some(key.clone()),
-            ..on(GROUP, "userextras", value)
-        }));
-    }
-    all.extend(target.uid.iter().map(|uid| on(GROUP, "uids", uid)));
-    all
-}
-
-/// In the words of kube-apiserver's own refusals: `users "bob"`.
-fn description(attributes: &ResourceAttributes) -> String {
-    let part = |value: &Option<String>| value.clone().unwrap_or_default();
-    let resource = match &attributes.subresource {
-        Some(key) => format!("{}/{}", part(&attributes.resource), key.escape_debug()),
-        None => part(&attributes.resource),
-    };
-    let name = part(&attributes.name);
-    match &attributes.namespace {
-        Some(namespace) => format!("{resource} {name:?} in namespace {namespace:?}"),
-        None => format!("{resource} {name:?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reviews_are_those_of_kube_apiserver() {
-        let target = Identity {
-            username: "system:serviceaccount:web:deployer".into(),
-            uid: Some("7".into()),
-            groups: vec!["dev".into()],
-            extra: vec![("example.com/key".into(), vec!["v".into()])],
-        };
-        let described: Vec<_> = attributes(&target).iter().map(description).collect();
-        assert_eq!(
-            described,
-            [
-                r#"serviceaccounts "deployer" in namespace "web""#,
-                r#"groups "dev""#,
-                r#"userextras/example.com/key "v""#,
-                r#"uids "7""#,
-            ]
-        );
-        let extras: Vec<_> = attributes(&target)
-            .into_iter()
-            .map(|attributes| attributes.group.unwrap_or_default())
-            .collect();
-        assert_eq!(
-            extras,
-            ["", "", "authentication.k8s.io", "authentication.k8s.io"]
-        );
     }
 }

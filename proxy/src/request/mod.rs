@@ -1,11 +1,8 @@
 //! What a request says of itself, before anybody is asked about it.
 
 mod credentials;
-#[allow(dead_code, reason = "audit rules match it next")]
 mod info;
-#[allow(dead_code, reason = "audit rules match it next")]
 mod list_options;
-#[allow(dead_code, reason = "audit rules match it next")]
 mod resource_path;
 mod target;
 mod upgrade;
@@ -14,7 +11,7 @@ use http::Method;
 
 pub(crate) use self::{
     credentials::{Credentials, strip_subprotocol_tokens},
-    info::RequestInfo,
+    info::{Attributes, RequestInfo},
     target::check_head,
     upgrade::{Upgrade, UpgradeProtocol},
 };

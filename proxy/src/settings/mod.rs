@@ -19,13 +19,14 @@ pub(crate) use self::{
 };
 use crate::{
     authn::{Authenticator, FetchError, IssuerAuthenticator, ReservedNames},
+    impersonate::Restriction,
     metrics::Metrics,
 };
 use oidcproxy_crds::{
     state::IssuerReport,
     v1alpha1::{
         self,
-        impersonation::{ClientRequests, StaticExtra},
+        impersonation::{ClientRequests, Constrained, StaticExtra},
         issuer_rules,
         logging::LogFormat,
         serving::TlsVersion,
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) authenticator: Authenticator,
     pub(crate) client_requests: ClientRequests,
     pub(crate) as_extra_keys: Vec<String>,
+    pub(crate) constrained: Constrained,
+    pub(crate) restrict_to: Restriction,
     pub(crate) static_extra: Vec<StaticExtra>,
     pub(crate) min_tls_version: TlsVersion,
     pub(crate) log_format: LogFormat,
@@ -122,6 +125,8 @@ impl Settings {
             static_extra: wire.impersonation.extra,
             client_requests: wire.impersonation.client_requests,
             as_extra_keys: wire.impersonation.as_extra_keys,
+            constrained: wire.impersonation.constrained,
+            restrict_to: wire.impersonation.restrict_to.into(),
             min_tls_version: wire.serving.min_tls_version,
             log_format: wire.logging.format,
             drain: wire.drain,

@@ -93,7 +93,8 @@ impl Recorded {
             self.method == "POST" && path.starts_with("/apis/auth") && path.ends_with("reviews");
         let check =
             self.method == "GET" && matches!(path, "/version" | "/readyz" | "/livez" | "/healthz");
-        (review || check) && self.names("impersonate-").is_empty()
+        let settings = path == crate::proxy::STATUS_PATH;
+        (review || check || settings) && self.names("impersonate-").is_empty()
     }
 
     /// The identity as JSON, the default answer.

@@ -46,6 +46,11 @@ impl Reviews {
         self.allow(user, attributes);
     }
 
+    /// `user` may do whatever has this verb; one that ends with a colon stands for all that begin with it.
+    pub fn allow_verb(&self, user: &str, verb: &str) {
+        self.allow(user, json!({"verb": verb}));
+    }
+
     /// Takes every right away.
     pub fn revoke_all(&self) {
         self.rights.lock().unwrap().clear();
@@ -102,9 +107,16 @@ impl Reviews {
     }
 
     fn allows(&self, spec: &Value) -> bool {
-        let asked = &spec["resourceAttributes"];
+        let asked = match &spec["nonResourceAttributes"] {
+            Value::Null => &spec["resourceAttributes"],
+            path => path,
+        };
         // An absent member means the empty string.
-        let equal = |name: &str, want: &Value| asked[name].as_str().unwrap_or("") == want;
+        let equal = |name: &str, want: &Value| {
+            let given = asked[name].as_str().unwrap_or("");
+            let prefix = want.as_str().filter(|want| want.ends_with(':'));
+            given == want || prefix.is_some_and(|prefix| given.starts_with(prefix))
+        };
         let rights = self.rights.lock().unwrap();
         rights.iter().any(|(user, attributes)| {
             let attributes = attributes.as_object().expect("attributes are an object");

@@ -8,6 +8,7 @@ use oidcproxy_crds::v1alpha1::{impersonation::ClientRequests, settings::Settings
 use crate::controller::identity::Identity;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
+const IMPERSONATE: &str = "impersonate";
 
 /// Any token with a `jti` leads to this extra.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -20,65 +21,126 @@ const ORIGINAL_USER: [&str; 4] = [
     "originaluser.jetstack.io-extra",
 ];
 
+/// What every user is in.
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// How `ServiceAccounts` are called as users.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
 /// One verb on one resource.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Grant {
     group: &'static str,
     resource: String,
     verb: &'static str,
+    /// Empty for all.
+    names: BTreeSet<String>,
 }
 
 /// What a proxy with these settings needs.
 pub fn grants(settings: &Settings) -> BTreeSet<Grant> {
-    let impersonate = |group, resource: String| Grant {
-        group,
-        resource,
-        verb: "impersonate",
+    let mut all = identities(settings);
+    all.insert(impersonate(AUTHENTICATION, "uids"));
+    if settings.impersonation.client_requests == ClientRequests::Review {
+        all.insert(create("authorization.k8s.io", "subjectaccessreviews"));
+    }
+    let keys = extra_keys(settings);
+    if keys.contains("*") {
+        // There is no wildcard for subresources.
+        all.retain(|grant| grant.group != AUTHENTICATION || grant.verb != IMPERSONATE);
+        all.insert(impersonate(AUTHENTICATION, "*"));
+    } else {
+        let extra = |key| impersonate(AUTHENTICATION, &format!("userextras/{key}"));
+        all.extend(keys.into_iter().map(extra));
+    }
+    all
+}
+
+/// The users and groups; all of them, unless the settings name the only ones.
+fn identities(settings: &Settings) -> BTreeSet<Grant> {
+    let reviews = settings.impersonation.client_requests == ClientRequests::Review;
+    let restriction = &settings.impersonation.restrict_to;
+    let mut all = BTreeSet::new();
+    let mut add = |resource: &str, names: BTreeSet<String>| {
+        all.insert(Grant {
+            names,
+            ..impersonate("", resource)
+        });
     };
-    let extra = |key: &str| impersonate(AUTHENTICATION, format!("userextras/{key}"));
-    let mut all = BTreeSet::from([
-        impersonate("", "users".into()),
-        impersonate("", "groups".into()),
-        impersonate(AUTHENTICATION, "uids".into()),
-        extra(CREDENTIAL_ID),
-    ]);
-    all.extend(
-        settings
-            .impersonation
-            .extra
-            .iter()
-            .map(|fixed| extra(&fixed.key)),
-    );
+    match &restriction.users {
+        None => {
+            add("users", BTreeSet::new());
+            if reviews {
+                add("serviceaccounts", BTreeSet::new());
+            }
+        }
+        Some(users) => {
+            let account = |name: &&String| name.starts_with(SERVICE_ACCOUNT);
+            let (accounts, users): (Vec<_>, Vec<_>) = users.names.iter().partition(account);
+            let accounts: BTreeSet<String> = accounts
+                .into_iter()
+                .filter_map(|name| name.rsplit_once(':'))
+                .map(|(_, name)| name.to_owned())
+                .collect();
+            if !users.is_empty() {
+                add("users", users.into_iter().cloned().collect());
+            }
+            if reviews && !accounts.is_empty() {
+                add("serviceaccounts", accounts);
+            }
+        }
+    }
+    match &restriction.groups {
+        None => add("groups", BTreeSet::new()),
+        Some(groups) => {
+            let listed = groups.names.iter().cloned();
+            add("groups", listed.chain([AUTHENTICATED.to_owned()]).collect());
+        }
+    }
+    all
+}
+
+/// The keys of every extra that a request can carry.
+fn extra_keys(settings: &Settings) -> BTreeSet<&str> {
+    let impersonation = &settings.impersonation;
+    let mut keys = BTreeSet::from([CREDENTIAL_ID]);
+    keys.extend(impersonation.extra.iter().map(|fixed| fixed.key.as_str()));
     let mapped = settings
         .authentication
         .issuers
         .iter()
         .flat_map(|issuer| &issuer.claim_mappings.extra);
-    all.extend(mapped.map(|mapping| extra(&mapping.key)));
-    if settings.impersonation.client_requests == ClientRequests::Review {
-        all.insert(impersonate("", "serviceaccounts".into()));
-        all.extend(ORIGINAL_USER.into_iter().map(extra));
-        all.extend(
-            settings
-                .impersonation
-                .as_extra_keys
-                .iter()
-                .map(|key| extra(key)),
-        );
-        all.insert(Grant {
-            group: "authorization.k8s.io",
-            resource: "subjectaccessreviews".into(),
-            verb: "create",
-        });
+    keys.extend(mapped.map(|mapping| mapping.key.as_str()));
+    if impersonation.client_requests == ClientRequests::Review {
+        keys.extend(ORIGINAL_USER);
+        keys.extend(impersonation.as_extra_keys.iter().map(String::as_str));
     }
-    all
+    keys
+}
+
+fn impersonate(group: &'static str, resource: &str) -> Grant {
+    Grant {
+        group,
+        resource: resource.to_owned(),
+        verb: IMPERSONATE,
+        names: BTreeSet::new(),
+    }
+}
+
+fn create(group: &'static str, resource: &str) -> Grant {
+    Grant {
+        group,
+        resource: resource.to_owned(),
+        verb: "create",
+        names: BTreeSet::new(),
+    }
 }
 
 pub(super) fn build(identity: &Identity, grants: &BTreeSet<Grant>) -> ClusterRole {
     let mut rules: Vec<PolicyRule> = Vec::new();
     let mut last = None;
     for grant in grants_by_rule(grants) {
-        let key = (grant.group, grant.verb);
+        let key = (grant.group, grant.verb, &grant.names);
         match rules.last_mut().filter(|_| last == Some(key)) {
             Some(rule) => rule
                 .resources
@@ -87,6 +149,8 @@ pub(super) fn build(identity: &Identity, grants: &BTreeSet<Grant>) -> ClusterRol
             None => rules.push(PolicyRule {
                 api_groups: Some(vec![grant.group.to_owned()]),
                 resources: Some(vec![grant.resource.clone()]),
+                resource_names: (!grant.names.is_empty())
+                    .then(|| grant.names.iter().cloned().collect()),
                 verbs: vec![grant.verb.to_owned()],
                 ..PolicyRule::default()
             }),
@@ -102,7 +166,7 @@ pub(super) fn build(identity: &Identity, grants: &BTreeSet<Grant>) -> ClusterRol
 
 fn grants_by_rule(grants: &BTreeSet<Grant>) -> Vec<&Grant> {
     let mut all: Vec<&Grant> = grants.iter().collect();
-    all.sort_by_key(|grant| (grant.group, grant.verb, &grant.resource));
+    all.sort_by_key(|grant| (grant.group, grant.verb, &grant.names, &grant.resource));
     all
 }
 
@@ -160,6 +224,40 @@ mod tests {
                 ], "verbs": ["impersonate"]},
                 {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
             ])
+        );
+    }
+
+    #[test]
+    fn any_extra_key_needs_the_whole_group() {
+        assert_eq!(
+            rules(json!({"impersonation": {"asExtraKeys": ["*"]}})),
+            json!([
+                {"apiGroups": [""], "resources": ["groups", "serviceaccounts", "users"], "verbs": ["impersonate"]},
+                {"apiGroups": ["authentication.k8s.io"], "resources": ["*"], "verbs": ["impersonate"]},
+                {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+            ])
+        );
+    }
+
+    #[test]
+    fn who_is_restricted_to_names_may_impersonate_nobody_else() {
+        let spec = json!({"impersonation": {"restrictTo": {
+            "users": {"names": ["jane", "system:serviceaccount:web:deployer"]},
+            "groups": {"names": ["dev"]},
+        }}});
+        let rules = rules(spec);
+        assert_eq!(
+            rules.as_array().unwrap()[..3],
+            [
+                json!({"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["deployer"], "verbs": ["impersonate"]}),
+                json!({"apiGroups": [""], "resources": ["groups"], "resourceNames": ["dev", "system:authenticated"], "verbs": ["impersonate"]}),
+                json!({"apiGroups": [""], "resources": ["users"], "resourceNames": ["jane"], "verbs": ["impersonate"]}),
+            ]
+        );
+        let groups = json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}});
+        assert_eq!(
+            self::rules(groups)[0],
+            json!({"apiGroups": [""], "resources": ["serviceaccounts", "users"], "verbs": ["impersonate"]})
         );
     }
 

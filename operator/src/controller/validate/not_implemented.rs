@@ -5,7 +5,7 @@ use oidcproxy_crds::{
     v1alpha1::{
         audit::Audit,
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
-        impersonation::{ClientIpExtra, Constrained, Impersonation, RestrictTo},
+        impersonation::{ClientIpExtra, Impersonation},
         lifecycle::{Limits, Sessions},
         network_policy::EgressMode,
         serving::{ProxyProtocol, Serving},
@@ -131,20 +131,8 @@ fn jwt(entry: &JwtAuthenticator, index: usize, findings: &mut Findings) {
 fn impersonation(impersonation: &Impersonation, findings: &mut Findings) {
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
     refuse(
-        impersonation.as_extra_keys.iter().any(|key| key == "*"),
-        "impersonation.asExtraKeys \"*\"",
-    );
-    refuse(
         impersonation.client_ip_extra == Some(ClientIpExtra::Enabled),
         "impersonation.clientIPExtra Enabled",
-    );
-    refuse(
-        impersonation.constrained == Some(Constrained::Auto),
-        "impersonation.constrained Auto",
-    );
-    refuse(
-        differs(impersonation.restrict_to.as_ref(), &RestrictTo::default()),
-        "impersonation.restrictTo",
     );
 }
 

@@ -69,20 +69,8 @@ fn what_is_not_implemented_is_refused() {
             jwt(json!({"issuer": {"egressSelectorType": "cluster"}})),
         ),
         (
-            "impersonation.asExtraKeys",
-            json!({"impersonation": {"asExtraKeys": ["*"]}}),
-        ),
-        (
             "impersonation.clientIPExtra",
             json!({"impersonation": {"clientIPExtra": "Enabled"}}),
-        ),
-        (
-            "impersonation.restrictTo",
-            json!({"impersonation": {"restrictTo": {"users": {"names": ["jane"]}}}}),
-        ),
-        (
-            "impersonation.restrictTo",
-            json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}}),
         ),
         (
             "serving.trustedProxies",
@@ -99,10 +87,6 @@ fn what_is_not_implemented_is_refused() {
         (
             "deployment.image",
             json!({"deployment": {"image": "other:1"}}),
-        ),
-        (
-            "impersonation.constrained Auto",
-            json!({"impersonation": {"constrained": "Auto"}}),
         ),
         (
             "exposure.gateway",
@@ -193,6 +177,18 @@ fn what_is_wrong_names_its_field() {
         (
             "impersonation.asExtraKeys[0]",
             json!({"impersonation": {"asExtraKeys": ["originaluser.jetstack.io-user"]}}),
+        ),
+        (
+            "impersonation.restrictTo.users.names[0]",
+            json!({"impersonation": {"restrictTo": {"users": {"names": [" jane"]}}}}),
+        ),
+        (
+            "impersonation.restrictTo.groups.names[1]",
+            json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev", ""]}}}}),
+        ),
+        (
+            "impersonation.restrictTo.groups.names",
+            json!({"impersonation": {"restrictTo": {"groups": {"names": []}}}}),
         ),
         (
             "impersonation.extra[0].key",

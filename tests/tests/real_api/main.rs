@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+mod acting_as;
+
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -66,6 +68,7 @@ async fn prepare() -> anyhow::Result<String> {
         .map(|part| format!("userextras/originaluser.jetstack.io-{part}"));
     let mut resources = vec![
         "uids".to_owned(),
+        "userextras/example.org/team".to_owned(),
         "userextras/authentication.kubernetes.io/credential-id".to_owned(),
     ];
     resources.extend(original);
@@ -164,16 +167,20 @@ impl Bed {
 
     /// What kube-apiserver takes a request with these headers for.
     async fn who(&self, token: &str, headers: &[(&str, &str)]) -> Reply {
-        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-        let call = Call::new(http::Method::POST, SELF)
-            .bearer(token)
-            .header("content-type", "application/json")
-            .body(body.to_string());
-        let call = headers
-            .iter()
-            .fold(call, |call, (name, value)| call.header(name, value));
+        let call = review(headers).bearer(token);
         self.send(Protocol::H1, call).await
     }
+}
+
+/// Asks kube-apiserver what it takes a request with these headers for.
+fn review(headers: &[(&str, &str)]) -> Call {
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let call = Call::new(http::Method::POST, SELF)
+        .header("content-type", "application/json")
+        .body(body.to_string());
+    headers
+        .iter()
+        .fold(call, |call, (name, value)| call.header(name, value))
 }
 
 #[tokio::test]
