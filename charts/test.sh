@@ -64,14 +64,18 @@ NAME=x-oidc-proxy-operator
 "$HELM" lint --strict "$CHART" >"$WORK/lint" 2>&1 || fail "lint: $(cat "$WORK/lint")"
 cmp -s "$CHART/files/oidcproxies.yaml" "$CHART/../../crds/oidcproxies.yaml" ||
   fail "files/oidcproxies.yaml differs from crds/oidcproxies.yaml: run make generate"
+"$CHART/../values.py" --check || fail "values.yaml, its schema and the README do not say the same"
 
 # As it comes: its own namespace, everything that protects it.
 render default
 diff <(objects default) - <<END || fail "the default objects are other ones"
 ClusterRole - $NAME
+ClusterRole - $NAME-uninstall
 ClusterRoleBinding - $NAME
+ClusterRoleBinding - $NAME-uninstall
 CustomResourceDefinition - oidcproxies.oidcproxy.dev
 Deployment ops $NAME
+Job ops $NAME-uninstall
 NetworkPolicy ops $NAME
 Pod ops $NAME-test
 PodDisruptionBudget ops $NAME
@@ -83,6 +87,7 @@ RoleBinding ops $NAME
 RoleBinding ops $NAME-leader-election
 Service ops $NAME-metrics
 ServiceAccount ops $NAME
+ServiceAccount ops $NAME-uninstall
 ValidatingAdmissionPolicy - $NAME-namespaces
 ValidatingAdmissionPolicy - $NAME-status
 ValidatingAdmissionPolicyBinding - $NAME-namespaces
@@ -96,6 +101,16 @@ for setting in 'runAsNonRoot: true' 'runAsUser: 65532' 'type: RuntimeDefault' 'a
   'readOnlyRootFilesystem: true' 'drop: [ALL]' 'automountServiceAccountToken: false' 'expirationSeconds: 600' \
   'replicas: 2' 'path: /healthz' 'path: /readyz' 'matchLabelKeys: [pod-template-hash]'; do
   has default Deployment $NAME "$setting"
+done
+for setting in 'runAsNonRoot: true' 'runAsUser: 65532' 'type: RuntimeDefault' 'allowPrivilegeEscalation: false' \
+  'readOnlyRootFilesystem: true' 'drop: [ALL]' 'automountServiceAccountToken: false' 'expirationSeconds: 600' \
+  'helm.sh/hook: pre-delete' '- --policy=Stop' 'backoffLimit: 0' 'activeDeadlineSeconds: 300'; do
+  has default Job $NAME-uninstall "$setting"
+done
+# The hook's rights: to look, and to delete when that is asked for; gone when it has ended.
+has default ClusterRole $NAME-uninstall 'verbs: [list]'
+for kind in ServiceAccount ClusterRole ClusterRoleBinding; do
+  has default $kind $NAME-uninstall 'helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed'
 done
 has default CustomResourceDefinition oidcproxies.oidcproxy.dev 'helm.sh/resource-policy: keep'
 has default Role $NAME-leader-election "resourceNames: [\"$NAME\"]"
@@ -154,6 +169,14 @@ has odd Deployment other --allow-image-override
 has odd Deployment other --metrics-port=9090
 has odd Deployment other '"registry.example.com/a:v1@sha256:aaaa'
 
+render delete --set uninstall.policy=Delete --set uninstall.timeoutSeconds=30
+has delete Job $NAME-uninstall '- --timeout-seconds=30'
+has delete ClusterRole $NAME-uninstall 'verbs: [list, delete]'
+
+render service --set metrics.serviceMonitor.enabled=true --set metrics.serviceMonitor.labels.release=prometheus
+has service ServiceMonitor $NAME 'release: prometheus'
+has service Service $NAME-metrics 'app.kubernetes.io/component: operator'
+
 render more --set metrics.podMonitor.enabled=true --set metrics.prometheusRule.enabled=true --set crds.keep=false \
   --set networkPolicy.egress.enabled=true --set 'impersonation.extraKeys={example.org/tenant}' \
   --set 'networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring' \
@@ -182,6 +205,9 @@ refused 'logLevel' --set logLevel=loud
 refused 'digest' --set image.digest=latest
 refused 'pullPolicy' --set image.pullPolicy=Sometimes
 refused 'serviceAccount.name' --set serviceAccount.create=false
+refused 'uninstall' --set uninstall.policy=Ask
+refused 'crds.keep' --set uninstall.policy=Orphan --set crds.keep=false
+refused 'metrics.service.enabled' --set metrics.serviceMonitor.enabled=true --set metrics.service.enabled=false
 refused 'kubeVersion' --kube-version 1.30.0
 
 ((failures == 0)) || { echo "charts/test.sh: $failures failed with $("$HELM" version --short)" >&2; exit 1; }

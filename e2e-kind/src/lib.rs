@@ -14,6 +14,7 @@ pub mod client;
 pub mod environment;
 pub mod namespace;
 pub mod oidc_proxy;
+pub mod release;
 pub mod suite;
 pub mod user;
 pub mod wait;

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 use crate::{
     client::Client,
-    environment::{Environment, repository},
-    oidc_proxy, user,
+    environment::Environment,
+    oidc_proxy,
+    release::{self, RELEASE, SYSTEM},
+    user,
 };
 
-const SYSTEM: &str = "oidc-proxy-e2e-system";
 const SHARED: &str = "oidc-proxy-e2e";
-const RELEASE: &str = "e2e";
 
 /// The two generations of kubectl: the old one speaks SPDY, the new one WebSocket.
 #[derive(Clone, Copy, Debug)]
@@ -164,43 +164,11 @@ pub fn report(figure: &str) {
 }
 
 fn install(environment: &Environment, admin: &Client) {
-    let chart = repository().join("charts/oidc-proxy-operator");
     refuse_a_second_release(environment);
-    let helm = Client::new(environment.get("HELM"), environment.get("KUBECONFIG"));
-    let set = |key: &str, variable: &str| {
-        let (repository, tag) = environment
-            .get(variable)
-            .rsplit_once(':')
-            .expect("the image has a tag");
-        format!("{key}.repository={repository},{key}.tag={tag}")
-    };
-    let (operator, proxy) = (
-        set("image", "OPERATOR_IMAGE"),
-        set("proxy.image", "PROXY_IMAGE"),
-    );
+    release::forget_unfinished(admin);
     let started = Instant::now();
-    helm.ok(&[
-        "upgrade",
-        "--install",
-        // The CRD stays when a release goes.
-        "--take-ownership",
-        RELEASE,
-        &chart.display().to_string(),
-        "--namespace",
-        SYSTEM,
-        "--create-namespace",
-        "--wait",
-        "--timeout",
-        "3m",
-        "--set",
-        &operator,
-        "--set",
-        &proxy,
-        "--set",
-        "namespaces={*}",
-        "--set",
-        "fullnameOverride=oidc-proxy-operator-e2e",
-    ]);
+    // The CRD stays when a release goes.
+    release::install(environment, "HELM", &["--take-ownership"]);
     // The tag is the same for every build.
     admin.ok(&["-n", SYSTEM, "rollout", "restart", "deployment"]);
     admin.ok(&[
@@ -209,7 +177,7 @@ fn install(environment: &Environment, admin: &Client) {
         "rollout",
         "status",
         "deployment",
-        "--timeout=120s",
+        "--timeout=180s",
     ]);
     report(&format!("helm install: {:.1?}", started.elapsed()));
 }

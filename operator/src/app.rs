@@ -12,23 +12,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin},
-    args::Args,
+    args::{Args, Task},
     controller::{Context, cleanup, options::Options, watch},
     events::Events,
     lease::Elector,
     metrics::Metrics,
+    uninstall,
 };
 
 /// Between sweeps for what was left behind.
 const SWEEP: Duration = Duration::from_hours(1);
 
-/// Runs until a signal, or until the lead is lost.
+/// Does what the arguments say.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    match args.task {
+        None => operate(args).await,
+        Some(Task::Uninstall {
+            policy,
+            timeout_seconds,
+        }) => {
+            let client =
+                Client::try_from(configuration().await?).context("no client for the API server")?;
+            let limit = Duration::from_secs(timeout_seconds);
+            Ok(uninstall::run(&client, policy, limit).await?)
+        }
+    }
+}
+
+async fn configuration() -> anyhow::Result<Config> {
     // Fails only when another part has installed one already; then there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = Config::infer()
+    Config::infer()
         .await
-        .context("no configuration for the API server")?;
+        .context("no configuration for the API server")
+}
+
+/// Runs until a signal, or until the lead is lost.
+async fn operate(args: Args) -> anyhow::Result<()> {
+    let config = configuration().await?;
     let parts = args.into_parts(&config.default_namespace)?;
     let client = Client::try_from(config).context("no client for the API server")?;
     let metrics = Metrics::default();

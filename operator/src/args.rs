@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::{
     controller::options::{Namespaces, Options},
     telemetry::LogFormat,
+    uninstall::Policy,
 };
 
 /// Runs OIDC proxies in front of this cluster's API server, one for each `OidcProxy`.
@@ -17,8 +18,16 @@ pub struct Args {
     /// Namespaces in which `OidcProxy` objects are honoured; `*` for all [default: the operator's]
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// The image of the proxies
-    #[arg(long, env = "PROXY_IMAGE")]
+    /// Another task than to run the operator
+    #[command(subcommand)]
+    pub task: Option<Task>,
+    /// The image of the proxies; required
+    #[arg(
+        long,
+        env = "PROXY_IMAGE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub proxy_image: String,
     /// When nodes pull it [default: as Kubernetes decides]
     #[arg(long, env = "PROXY_IMAGE_PULL_POLICY")]
@@ -57,6 +66,20 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
+/// Another task than to run the operator.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// Decides whether the operator may be uninstalled: lists the `OidcProxy` objects that remain
+    Uninstall {
+        /// What to do about them
+        #[arg(long, value_enum, default_value = "Stop")]
+        policy: Policy,
+        /// How long Delete waits until they are gone
+        #[arg(long, default_value_t = 240)]
+        timeout_seconds: u64,
+    },
+}
+
 /// What the parts of the process are told.
 #[derive(Debug)]
 pub struct Parts {
@@ -75,6 +98,7 @@ impl Args {
     pub fn into_parts(self, default_namespace: &str) -> anyhow::Result<Parts> {
         // No `..`: a flag that nobody uses does not compile.
         let Self {
+            task: _,
             namespaces,
             proxy_image,
             proxy_image_pull_policy,
@@ -170,6 +194,18 @@ mod tests {
         let listed = parse(&["--namespaces=auth, dev,"]).options.namespaces;
         assert!(listed.allows("auth") && listed.allows("dev") && !listed.allows("home"));
         assert!(parse(&["--namespaces=*"]).options.namespaces.allows("any"));
+    }
+
+    #[test]
+    fn uninstalling_needs_no_image_and_running_does() {
+        let args = Args::try_parse_from(["operator", "uninstall", "--policy=Delete"]).unwrap();
+        let Some(Task::Uninstall { policy, .. }) = args.task else {
+            panic!("no task")
+        };
+        assert_eq!(policy, Policy::Delete);
+        assert!(Args::try_parse_from(["operator", "uninstall", "--policy=delete"]).is_err());
+        let none = Args::try_parse_from(["operator"]).unwrap();
+        assert!(none.into_parts("home").is_err());
     }
 
     #[test]

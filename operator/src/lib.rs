@@ -10,3 +10,4 @@ pub mod lease;
 pub mod metrics;
 pub mod pki;
 pub mod telemetry;
+pub mod uninstall;

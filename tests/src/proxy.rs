@@ -272,16 +272,25 @@ pub fn kubeconfig(server: &str, ca_pem: &str, user: &Value) -> Value {
 
 /// The binary beside the test executables, or `OIDC_PROXY_BIN`.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("OIDC_PROXY_BIN") {
+    beside_tests("oidc-proxy", "OIDC_PROXY_BIN")
+}
+
+/// The operator's, or `OIDC_PROXY_OPERATOR_BIN`.
+pub fn operator_binary() -> Result<PathBuf> {
+    beside_tests("oidc-proxy-operator", "OIDC_PROXY_OPERATOR_BIN")
+}
+
+fn beside_tests(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(PathBuf::from(path));
     }
     let test = std::env::current_exe()?;
     // target/<profile>/deps/<test>
     let profile = test.ancestors().nth(2).context("the test has a folder")?;
-    let path = profile.join("oidc-proxy");
+    let path = profile.join(name);
     if !path.exists() {
         bail!(
-            "{} is missing: run `cargo build -p oidc-proxy` first (`make test` does), or set OIDC_PROXY_BIN",
+            "{} is missing: run `cargo build -p {name}` first (`make test` does), or set {variable}",
             path.display()
         );
     }

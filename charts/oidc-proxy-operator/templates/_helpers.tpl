@@ -103,3 +103,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- join ", " $quoted }}
 {{- end }}
+
+{{- /* The volume with the credentials of the pod's ServiceAccount. */}}
+{{- define "oidc-proxy-operator.apiAccess" -}}
+# An automounted token is extended to a year; this one is not.
+- name: api-access
+  projected:
+    defaultMode: 0440
+    sources:
+    - serviceAccountToken:
+        path: token
+        expirationSeconds: 600
+    - configMap:
+        name: kube-root-ca.crt
+        items:
+        - key: ca.crt
+          path: ca.crt
+    - downwardAPI:
+        items:
+        - path: namespace
+          fieldRef:
+            apiVersion: v1
+            fieldPath: metadata.namespace
+{{- end }}
