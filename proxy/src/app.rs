@@ -176,7 +176,8 @@ async fn follow_settings(
         return Ok(());
     }
     let log_format = args.log_format.map(Into::into).unwrap_or_default();
-    let base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
+    let mut base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
+    base.authentication.disallowed_issuers = args.service_account_issuer.clone();
     match &args.authentication_config {
         Some(_) if args.oidc.are_given() => {
             anyhow::bail!("--authentication-config and the --oidc flags exclude each other")

@@ -35,6 +35,9 @@ pub struct Args {
         conflicts_with = "oidc_proxy"
     )]
     pub(crate) allow_reserved_groups: Vec<String>,
+    /// An issuer of the cluster's own service account tokens, which no entry may name; may be repeated
+    #[arg(long, value_name = "URL", conflicts_with = "oidc_proxy")]
+    pub(crate) service_account_issuer: Vec<String>,
 
     /// How to reach kube-apiserver; unless set, as pods do
     #[arg(long, value_name = "FILE")]

@@ -61,3 +61,8 @@ impl Body for ResponseBody {
         }
     }
 }
+
+/// Marks an answer after which its HTTP/2 connection ends: strangers get no multiplexing, as in
+/// kube-apiserver (`UnauthenticatedHTTP2DOSMitigation`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastOfConnection;

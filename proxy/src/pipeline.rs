@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use oidcproxy_crds::v1alpha1::impersonation::{ClientRequests, Constrained};
@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::{AUDIT_ID, EndReason, Exchange, RecordedBody, RequestBody, Trail},
-    authn::{AuthenticationError, TokenError, VerifiedToken},
-    body::ResponseBody,
+    authn::{AuthenticationError, Requester, TokenError},
+    body::{LastOfConnection, ResponseBody},
     drain::Drain,
     forward::{Forwarding, Streams, Upstream},
     impersonate::{
@@ -44,7 +44,7 @@ pub(crate) struct Pipeline {
 
 /// As whom a request is forwarded.
 struct Admitted {
-    token: Arc<VerifiedToken>,
+    requester: Requester,
     acting_as: Option<ImpersonatedTarget>,
 }
 
@@ -94,8 +94,14 @@ impl Pipeline {
         let admitted = self.admit(&request, upgrade, settings, exchange).await?;
         let target = admitted.acting_as.as_ref();
         exchange.admitted(target.map(|target| Arc::clone(&target.identity)));
-        self.forward(request, peer, info, upgrade, &admitted, exchange)
-            .await
+        let is_http2 = request.version() == http::Version::HTTP_2;
+        let mut answer = self
+            .forward(request, peer, info, upgrade, &admitted, exchange)
+            .await?;
+        if is_http2 && matches!(admitted.requester, Requester::Anonymous(_)) {
+            answer.extensions_mut().insert(LastOfConnection);
+        }
+        Ok(answer)
     }
 
     /// Who sends the request and as whom it may run. Nothing has been forwarded so far.
@@ -110,18 +116,21 @@ impl Pipeline {
         let settings = settings.ok_or_else(|| {
             Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
         })?;
-        let token = authenticate(&settings, request.headers(), upgrade).await?;
-        exchange.authenticated(Arc::clone(token.identity()));
-        settings.restrict_to.check(token.identity())?;
-        let acting_as = self.act_as(&settings, request, &token).await?;
+        let requester = authenticate(&settings, request, upgrade).await?;
+        exchange.authenticated(Arc::clone(requester.identity()));
+        settings.restrict_to.check(requester.identity())?;
+        let acting_as = self.act_as(&settings, request, &requester).await?;
         if let Some(target) = &acting_as {
             settings.restrict_to.check(&target.identity)?;
         }
         // Keys and reviews may have taken seconds.
-        if token.issuer().withdrawn().is_cancelled() {
+        if requester.withdrawn().is_cancelled() {
             return Err(AuthenticationError::from(TokenError::Unclaimed).into());
         }
-        Ok(Admitted { token, acting_as })
+        Ok(Admitted {
+            requester,
+            acting_as,
+        })
     }
 
     /// `kubectl --as`: as kube-apiserver, but asked for the user and not for the proxy.
@@ -129,7 +138,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         request: &Request<Incoming>,
-        token: &VerifiedToken,
+        requester: &Requester,
     ) -> Result<Option<ImpersonatedTarget>, Refusal> {
         let Some(wish) = ClientRequest::parse(request.headers())? else {
             return Ok(None);
@@ -139,7 +148,7 @@ impl Pipeline {
             return Err(ImpersonationError::Forbidden(reason.to_owned()).into());
         }
         wish.check_extra_keys(&settings.as_extra_keys)?;
-        let requester = token.identity();
+        let requester = requester.identity();
         let under_review =
             (settings.constrained == Constrained::Auto).then(|| RequestUnderReview::of(request));
         let reviewed = self
@@ -159,11 +168,11 @@ impl Pipeline {
         admitted: &Admitted,
         exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let withdrawn = admitted.token.issuer().withdrawn();
+        let withdrawn = admitted.requester.withdrawn();
         let forwarding = Forwarding {
             identity: match &admitted.acting_as {
                 Some(target) => &target.headers,
-                None => admitted.token.headers(),
+                None => admitted.requester.headers(),
             },
             client: peer,
             upgrade,
@@ -259,22 +268,27 @@ impl Pipeline {
 /// being tried: both are the client's own, and kube-apiserver does the same.
 async fn authenticate(
     settings: &Settings,
-    headers: &HeaderMap,
+    request: &Request<Incoming>,
     upgrade: Option<Upgrade>,
-) -> Result<Arc<VerifiedToken>, Refusal> {
-    let credentials = Credentials::of(headers, upgrade)?;
+) -> Result<Requester, Refusal> {
+    let credentials = Credentials::of(request.headers(), upgrade)?;
     let mut refused = None;
     for token in credentials.tokens() {
         match settings.authenticator.authenticate(token).await {
-            Ok(verified) => return Ok(verified),
+            Ok(verified) => return Ok(Requester::Token(verified)),
             Err(error @ AuthenticationError::Reserved(_)) => return Err(error.into()),
             Err(error) => refused = Some(error),
         }
     }
-    Err(match refused {
-        Some(error) => error.into(),
-        None => Refusal::NoCredential {
+    // Never instead of a credential that is there.
+    if let Some(error) = refused {
+        return Err(error.into());
+    }
+    let anonymous = settings.authenticator.anonymous();
+    match anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
+        Some(user) => Ok(Requester::Anonymous(Arc::clone(user))),
+        None => Err(Refusal::NoCredential {
             extra_space: credentials.extra_space,
-        },
-    })
+        }),
+    }
 }

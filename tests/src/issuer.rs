@@ -98,7 +98,9 @@ impl FakeIssuer {
         let address = SocketAddr::from((address, free_port()));
         let ca = TestCa::new("issuer CA")?;
         let name = address.ip().to_string();
-        let tls = ca.server(&[name.as_str()])?.acceptor(&[b"http/1.1"])?;
+        let tls = ca
+            .server(&[name.as_str(), "localhost"])?
+            .acceptor(&[b"http/1.1"])?;
         let key = SigningKey::generate(Alg::ES256, "es-1")?;
         let inner = Inner {
             keys: vec![Arc::new(key)],
@@ -157,6 +159,11 @@ impl FakeIssuer {
     /// The issuer URL, also the `iss` of tokens.
     pub fn url(&self) -> &str {
         &self.state.url
+    }
+
+    /// The same server by another name: somebody else, as far as redirects go.
+    pub fn elsewhere(&self) -> String {
+        format!("https://localhost:{}/elsewhere", self.address.port())
     }
 
     /// The root of its serving certificate, PEM.
@@ -270,6 +277,8 @@ impl State {
                 self.discovery_fetches.fetch_add(1, Ordering::SeqCst);
                 self.discovery()
             }
+            // Where a redirect of the discovery document may lead.
+            "/moved" => (Behaviour::Normal, self.discovery().1),
             "/jwks" => {
                 self.jwks_fetches.fetch_add(1, Ordering::SeqCst);
                 self.jwks()

@@ -1,6 +1,6 @@
 //! Signing keys and tokens, valid and broken, made without a JWT library so that nothing is checked on the way out.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use aws_lc_rs::{
@@ -58,7 +58,7 @@ impl Alg {
 }
 
 enum Private {
-    Rsa(rsa::KeyPair, &'static dyn RsaEncoding),
+    Rsa(Arc<rsa::KeyPair>, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
 }
 
@@ -74,12 +74,6 @@ pub struct SigningKey {
 impl SigningKey {
     /// A fresh key; RSA keys have 2048 bits.
     pub fn generate(alg: Alg, kid: &str) -> Result<Self> {
-        let rsa = |encoding: &'static dyn RsaEncoding| -> Result<Private> {
-            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
-                .ok()
-                .context("cannot generate an RSA key")?;
-            Ok(Private::Rsa(pair, encoding))
-        };
         let ec = |curve: &'static signature::EcdsaSigningAlgorithm| -> Result<Private> {
             let pair = EcdsaKeyPair::generate(curve)
                 .ok()
@@ -87,12 +81,10 @@ impl SigningKey {
             Ok(Private::Ec(pair))
         };
         let private = match alg {
-            Alg::RS256 => rsa(&signature::RSA_PKCS1_SHA256)?,
-            Alg::RS384 => rsa(&signature::RSA_PKCS1_SHA384)?,
-            Alg::RS512 => rsa(&signature::RSA_PKCS1_SHA512)?,
-            Alg::PS256 => rsa(&signature::RSA_PSS_SHA256)?,
-            Alg::PS384 => rsa(&signature::RSA_PSS_SHA384)?,
-            Alg::PS512 => rsa(&signature::RSA_PSS_SHA512)?,
+            Alg::RS256 | Alg::RS384 | Alg::RS512 | Alg::PS256 | Alg::PS384 | Alg::PS512 => {
+                let mut keys = Self::generate_rsa(&[alg], kid)?;
+                return keys.pop().context("one key an algorithm");
+            }
             Alg::ES256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING)?,
             Alg::ES384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING)?,
             Alg::ES512 => ec(&signature::ECDSA_P521_SHA512_FIXED_SIGNING)?,
@@ -102,6 +94,31 @@ impl SigningKey {
             alg,
             private,
         })
+    }
+
+    /// One fresh RSA key, once for each of these algorithms.
+    pub fn generate_rsa(algorithms: &[Alg], kid: &str) -> Result<Vec<Self>> {
+        let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
+            .ok()
+            .context("cannot generate an RSA key")?;
+        let pair = Arc::new(pair);
+        let key = |alg: &Alg| -> Result<Self> {
+            let encoding: &'static dyn RsaEncoding = match alg {
+                Alg::RS256 => &signature::RSA_PKCS1_SHA256,
+                Alg::RS384 => &signature::RSA_PKCS1_SHA384,
+                Alg::RS512 => &signature::RSA_PKCS1_SHA512,
+                Alg::PS256 => &signature::RSA_PSS_SHA256,
+                Alg::PS384 => &signature::RSA_PSS_SHA384,
+                Alg::PS512 => &signature::RSA_PSS_SHA512,
+                Alg::ES256 | Alg::ES384 | Alg::ES512 => bail!("not an RSA algorithm"),
+            };
+            Ok(Self {
+                kid: kid.to_owned(),
+                alg: *alg,
+                private: Private::Rsa(Arc::clone(&pair), encoding),
+            })
+        };
+        algorithms.iter().map(key).collect()
     }
 
     /// The public half as a JWK.

@@ -49,6 +49,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     ready_path: &'static str,
     own_token_file: bool,
+    issuer_ca: Option<String>,
     upstream: String,
     upstream_ca: String,
 }
@@ -69,6 +70,7 @@ impl Setup {
             env: Vec::new(),
             ready_path: "/ready",
             own_token_file: false,
+            issuer_ca: None,
             upstream: url.to_owned(),
             upstream_ca: ca_pem.to_owned(),
         }
@@ -139,6 +141,13 @@ impl Setup {
         self
     }
 
+    /// What `issuer-ca.crt` holds, instead of the issuer's CA.
+    #[must_use]
+    pub fn issuer_ca(mut self, pem: &str) -> Self {
+        self.issuer_ca = Some(pem.to_owned());
+        self
+    }
+
     /// The user of the kubeconfig.
     #[must_use]
     pub fn kubeconfig_user(mut self, user: Value) -> Self {
@@ -190,7 +199,8 @@ impl Setup {
         std::fs::write(path("tls.crt"), &leaf.cert_pem)?;
         std::fs::write(path("tls.key"), &leaf.key_pem)?;
         std::fs::write(path("own-token"), OWN_TOKEN)?;
-        std::fs::write(path("issuer-ca.crt"), issuer.ca_pem())?;
+        let issuer_ca = self.issuer_ca.unwrap_or_else(|| issuer.ca_pem());
+        std::fs::write(path("issuer-ca.crt"), issuer_ca)?;
         let user = if self.own_token_file {
             json!({"tokenFile": path("own-token")})
         } else {
@@ -218,13 +228,14 @@ impl Setup {
                 let file = path("authentication.yaml");
                 args.push(format!("--authentication-config={}", file.display()));
             }
-            Authentication::Flags(flags) => {
-                let dir = dir.path().display().to_string();
-                args.extend(flags.iter().map(|flag| flag.replace("{dir}", &dir)));
-            }
+            Authentication::Flags(flags) => args.extend(flags.iter().cloned()),
             Authentication::Status => args.push("--oidc-proxy=auth/corp".to_owned()),
         }
         args.extend(self.flags);
+        let folder = dir.path().display().to_string();
+        for arg in &mut args {
+            *arg = arg.replace("{dir}", &folder);
+        }
         let process = Process::start(&binary()?, &args, &self.env)?;
         Ok(ProxyUnderTest {
             process,

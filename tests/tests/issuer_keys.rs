@@ -194,7 +194,11 @@ async fn survives(outage: impl FnOnce(&FakeIssuer) -> Behaviour) {
     bed.issuer.down().await;
     let reply = bed.get_with(Protocol::H1, &bed.token("carol", &[])).await;
     assert_eq!(reply.status, 200, "down after {outage:?}: {reply:?}");
-    assert_eq!(bed.issuer.other_fetches(), 0, "redirects are not followed");
+    assert_eq!(
+        bed.issuer.other_fetches(),
+        0,
+        "redirects are not followed to elsewhere"
+    );
 }
 
 #[tokio::test]
@@ -204,7 +208,7 @@ async fn an_outage_keeps_the_keys_that_are_there() {
         survives(|_| Behaviour::Status(500)),
         text("<html>maintenance</html>"),
         text(r#"{"keys":[{"kty":"OKP","crv":"Ed448","x":"AA"}]}"#),
-        survives(|issuer| Behaviour::Redirect(format!("{}/elsewhere", issuer.url()))),
+        survives(|issuer| Behaviour::Redirect(issuer.elsewhere())),
         survives(|_| Behaviour::Huge(64 << 20)),
     );
 }
@@ -342,11 +346,23 @@ async fn discovery_for_another_issuer_is_not_believed() {
 }
 
 #[tokio::test]
-async fn discovery_redirects_are_not_followed() {
+async fn discovery_is_not_followed_to_elsewhere() {
     never_accepts(|issuer| {
-        issuer.set_discovery(Behaviour::Redirect(format!("{}/elsewhere", issuer.url())));
+        issuer.set_discovery(Behaviour::Redirect(issuer.elsewhere()));
     })
     .await;
+}
+
+#[tokio::test]
+async fn discovery_is_followed_within_the_issuers_host() {
+    let bed = Bed::with(|setup, issuer| {
+        issuer.set_discovery(Behaviour::Redirect("/moved".to_owned()));
+        setup
+    })
+    .await;
+    bed.get_with(Protocol::H1, &bed.token("alice", &[]))
+        .await
+        .assert_status(200);
 }
 
 #[tokio::test]

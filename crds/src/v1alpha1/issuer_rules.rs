@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::{
-    authentication::{ClaimMappings, ClaimOrExpression, PrefixedClaimOrExpression},
+    authentication::{Anonymous, ClaimMappings, ClaimOrExpression, PrefixedClaimOrExpression},
     settings::IssuerSettings,
 };
 
@@ -31,10 +31,19 @@ impl std::fmt::Display for FieldError {
     }
 }
 
+/// As kube-apiserver has it.
+const MAX_ISSUERS: usize = 64;
+
 /// Everything that is wrong with these issuers; empty when they can be used.
 pub fn check_issuers(issuers: &[IssuerSettings]) -> Vec<FieldError> {
     let mut found = Findings::default();
     let (mut urls, mut discovery_urls) = (BTreeSet::new(), BTreeSet::new());
+    if issuers.len() > MAX_ISSUERS {
+        found.add(
+            "jwt".to_owned(),
+            format!("must have at most {MAX_ISSUERS} entries"),
+        );
+    }
     for (index, issuer) in issuers.iter().enumerate() {
         let path = format!("jwt[{index}]");
         check_urls(issuer, &format!("{path}.issuer"), &mut found);
@@ -54,6 +63,36 @@ pub fn check_issuers(issuers: &[IssuerSettings]) -> Vec<FieldError> {
             &format!("{path}.claimMappings"),
             &mut found,
         );
+    }
+    found.0
+}
+
+/// Entries that name an issuer which they must not: a service account's token would become a user.
+pub fn check_disallowed(issuers: &[IssuerSettings], disallowed: &[String]) -> Vec<FieldError> {
+    let mut found = Findings::default();
+    for (index, issuer) in issuers.iter().enumerate() {
+        if disallowed.contains(&issuer.url) {
+            let path = format!("jwt[{index}].issuer.url");
+            found.add(
+                path,
+                "must not be an issuer of the cluster's service account tokens",
+            );
+        }
+    }
+    found.0
+}
+
+/// What is wrong with the rules for requests without a credential.
+pub fn check_anonymous(anonymous: &Anonymous) -> Vec<FieldError> {
+    let mut found = Findings::default();
+    if !anonymous.enabled && !anonymous.conditions.is_empty() {
+        let message = "must not be given while enabled is false";
+        found.add("anonymous.conditions".to_owned(), message);
+    }
+    for (index, condition) in anonymous.conditions.iter().enumerate() {
+        if condition.path.is_empty() {
+            found.add(format!("anonymous.conditions[{index}].path"), "is required");
+        }
     }
     found.0
 }
@@ -499,6 +538,34 @@ mod tests {
         assert_eq!(
             paths(|i| i.claim_mappings.extra = vec![extra.clone(), extra]),
             ["jwt[0].claimMappings.extra[1].key"]
+        );
+    }
+
+    #[test]
+    fn some_issuers_are_not_allowed_and_not_too_many() {
+        let own = ["https://id.example.com/realms/corp".to_owned()];
+        assert_eq!(
+            check_disallowed(&[issuer()], &own)[0].path,
+            "jwt[0].issuer.url"
+        );
+        let many = (0..65).map(|n| IssuerSettings {
+            url: format!("https://{n}.example.com"),
+            ..issuer()
+        });
+        assert_eq!(check_issuers(&many.collect::<Vec<_>>())[0].path, "jwt");
+    }
+
+    #[test]
+    fn conditions_go_with_enabled() {
+        let mut anonymous: Anonymous =
+            serde_json::from_str(r#"{"conditions":[{"path":"/healthz"}]}"#).unwrap();
+        assert_eq!(check_anonymous(&anonymous)[0].path, "anonymous.conditions");
+        anonymous.enabled = true;
+        assert!(check_anonymous(&anonymous).is_empty());
+        anonymous.conditions[0].path.clear();
+        assert_eq!(
+            check_anonymous(&anonymous)[0].path,
+            "anonymous.conditions[0].path"
         );
     }
 

@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod deployment;
 pub mod exposure;
 pub mod impersonation;
+pub mod issuer_expressions;
 pub mod issuer_rules;
 pub mod kubeconfig;
 pub mod lifecycle;

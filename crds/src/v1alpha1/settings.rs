@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    authentication::{AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule},
+    authentication::{
+        Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule,
+    },
     impersonation::{ClientIpExtra, ClientRequests, Constrained, RestrictTo, StaticExtra},
     logging::LogFormat,
     serving::TlsVersion,
@@ -62,6 +64,13 @@ pub struct AuthenticationSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 256)))]
     pub allowed_reserved_groups: Vec<String>,
+    /// Requests without a credential; absent: they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<Anonymous>,
+    /// Issuers that no entry may name: those of the cluster's own service account tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 2048)))]
+    pub disallowed_issuers: Vec<String>,
 }
 
 /// One issuer.

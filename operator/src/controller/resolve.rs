@@ -192,6 +192,11 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
             certificate_authorities: validated.certificate_authorities.clone(),
             reserved_prefixes,
             allowed_reserved_groups: authentication.allowed_reserved_groups.clone(),
+            anonymous: authentication
+                .anonymous
+                .clone()
+                .filter(|anonymous| anonymous.enabled),
+            disallowed_issuers: Vec::new(),
         },
         impersonation: ImpersonationSettings {
             client_requests: impersonation.client_requests.unwrap_or_default(),

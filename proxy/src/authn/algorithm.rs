@@ -2,9 +2,9 @@
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED,
-    EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
-    RSA_PSS_2048_8192_SHA512, RsaParameters,
+    EcdsaVerificationAlgorithm, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+    RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
 };
 
 /// A signature algorithm of RFC 7518, section 3.1.
@@ -64,9 +64,11 @@ impl Algorithm {
 
     pub(crate) fn verification(self) -> Verification {
         match self {
-            Self::Rs256 => Verification::Rsa(&RSA_PKCS1_2048_8192_SHA256),
+            // The lengths that an issuer's keys may have are kube-apiserver's; for the other RSA
+            // algorithms aws-lc-rs begins at 2048.
+            Self::Rs256 => Verification::Rsa(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY),
             Self::Rs384 => Verification::Rsa(&RSA_PKCS1_2048_8192_SHA384),
-            Self::Rs512 => Verification::Rsa(&RSA_PKCS1_2048_8192_SHA512),
+            Self::Rs512 => Verification::Rsa(&RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY),
             Self::Ps256 => Verification::Rsa(&RSA_PSS_2048_8192_SHA256),
             Self::Ps384 => Verification::Rsa(&RSA_PSS_2048_8192_SHA384),
             Self::Ps512 => Verification::Rsa(&RSA_PSS_2048_8192_SHA512),

@@ -12,8 +12,8 @@ const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
 /// Seconds beyond which a Go time wraps around; no token of this world lasts that long.
 const LATEST: f64 = 9.2e18;
 
-/// kube-apiserver finds these whatever their case. A token that has one in another case would
-/// mean two things, so it is refused.
+/// kube-apiserver finds these whatever their case, and of several the last one. Here a token that
+/// has one of them twice is refused.
 const REGISTERED: [&str; 10] = [
     "iss",
     "aud",
@@ -33,19 +33,21 @@ pub(crate) fn check(
     audiences: &[String],
     now: SystemTime,
 ) -> Result<SystemTime, TokenError> {
-    if let Some(name) = claims.keys().find(|key| is_misspelt(key)) {
-        return Err(TokenError::MisspeltClaim(registered_name(name)));
+    for name in REGISTERED {
+        if spellings(claims, name).count() > 1 {
+            return Err(TokenError::RepeatedClaim(name));
+        }
     }
     for name in ["sub", "nonce", "at_hash"] {
         if !matches!(
-            claims.get(name),
+            registered(claims, name),
             None | Some(Value::Null | Value::String(_))
         ) {
             return Err(TokenError::ClaimType(name));
         }
     }
     check_audience(claims, audiences)?;
-    if claims.contains_key("iat") {
+    if registered(claims, "iat").is_some() {
         time(claims, "iat")?.ok_or(TokenError::ClaimType("iat"))?;
     }
     let expires = time(claims, "exp")?.ok_or(TokenError::Expired)?;
@@ -60,21 +62,31 @@ pub(crate) fn check(
     Ok(expires)
 }
 
-fn is_misspelt(key: &str) -> bool {
-    let name = registered_name(key);
-    !name.is_empty() && key != name
+/// A registered claim, as Go finds the field of a struct: by its name in any case.
+pub(super) fn registered<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    spellings(claims, name).next()
 }
 
-fn registered_name(key: &str) -> &'static str {
-    REGISTERED
-        .into_iter()
-        .find(|name| name.eq_ignore_ascii_case(key))
-        .unwrap_or_default()
+fn spellings<'a>(claims: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a Value> {
+    let same = |key: &str| key.chars().map(folded).eq(name.chars());
+    claims
+        .iter()
+        .filter(move |(key, _)| same(key))
+        .map(|(_, value)| value)
+}
+
+/// Unicode's simple folding, as far as it leads to the letters of these names.
+fn folded(letter: char) -> char {
+    match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        _ => letter.to_ascii_lowercase(),
+    }
 }
 
 fn check_audience(claims: &Map<String, Value>, audiences: &[String]) -> Result<(), TokenError> {
     let accepted = |audience: &str| audiences.iter().any(|known| known == audience);
-    let matches = match claims.get("aud") {
+    let matches = match registered(claims, "aud") {
         None | Some(Value::Null) => false,
         Some(Value::String(audience)) => accepted(audience),
         Some(Value::Array(list)) => {
@@ -100,7 +112,7 @@ fn check_audience(claims: &Map<String, Value>, audiences: &[String]) -> Result<(
 /// A time claim in whole seconds: a number, or (as kube-apiserver takes it) a string that holds
 /// one. Nothing and `null` are no time; zero and less are one that has long passed.
 fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
-    let seconds = match claims.get(name) {
+    let seconds = match registered(claims, name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text
@@ -192,11 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_claim_in_another_case_is_refused() {
-        let claims = json!({"aud": "kubernetes", "exp": NOW + 100, "ISS": "x"});
+    fn a_registered_claim_is_found_in_any_case_but_not_twice() {
+        assert!(checked(&json!({"AUD": "kubernetes", "Exp": NOW + 100})).is_ok());
         assert!(matches!(
-            checked(&claims),
-            Err(TokenError::MisspeltClaim("iss"))
+            checked(&json!({"AUD": "kubernetes", "eXp": NOW - 1})),
+            Err(TokenError::Expired)
+        ));
+        let twice = json!({"aud": "kubernetes", "exp": NOW + 100, "i\u{17f}s": "x", "ISS": "x"});
+        assert!(matches!(
+            checked(&twice),
+            Err(TokenError::RepeatedClaim("iss"))
         ));
     }
 }

@@ -1,11 +1,12 @@
 //! Fetching documents from an issuer: over TLS that chains to the issuer's own authorities, never
-//! following a redirect, never reading more than a document may be long.
+//! following a redirect to elsewhere, never reading more than a document may be long.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -15,6 +16,10 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 
 /// The longest discovery document or key set that is read.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+/// Redirects that stay with the same host, as kube-apiserver follows them; the rest it follows, too,
+/// but whoever answers there need not be the issuer.
+const MAX_REDIRECTS: usize = 5;
 
 /// For one document, from the first packet to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +52,9 @@ pub(crate) enum FetchError {
         /// The status.
         status: StatusCode,
     },
+    /// Another host is said to have it.
+    #[error("{0} redirects to elsewhere, or too often")]
+    Redirect(String),
     /// Too long, or broken off.
     #[error("{0} is longer than 1 MiB or was broken off")]
     Body(String),
@@ -87,17 +95,69 @@ impl DocumentClient {
     /// The body of a 200. Errors call the document by its name: its address may be a text of the
     /// issuer's.
     pub(crate) async fn get(&self, url: &str, name: &str) -> Result<Bytes, FetchError> {
-        tokio::time::timeout(TIMEOUT, self.get_unbounded(url, name))
+        self.get_with(url, name, None, 200..=200).await
+    }
+
+    /// The same with a credential, and with other statuses that count as an answer.
+    pub(crate) async fn get_with(
+        &self,
+        url: &str,
+        name: &str,
+        authorization: Option<HeaderValue>,
+        accepted: RangeInclusive<u16>,
+    ) -> Result<Bytes, FetchError> {
+        let answer = async {
+            let response = self.follow(url, name, authorization).await?;
+            if !accepted.contains(&response.status().as_u16()) {
+                return Err(FetchError::Status {
+                    url: name.to_owned(),
+                    status: response.status(),
+                });
+            }
+            let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
+            let collected = body
+                .collect()
+                .await
+                .map_err(|_| FetchError::Body(name.to_owned()))?;
+            Ok(collected.to_bytes())
+        };
+        tokio::time::timeout(TIMEOUT, answer)
             .await
             .map_err(|_| FetchError::Timeout(name.to_owned()))?
     }
 
-    async fn get_unbounded(&self, url: &str, name: &str) -> Result<Bytes, FetchError> {
-        let uri: Uri = url.parse().map_err(|_| FetchError::Url(name.to_owned()))?;
+    async fn follow(
+        &self,
+        url: &str,
+        name: &str,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Incoming>, FetchError> {
+        let mut address = url::Url::parse(url).map_err(|_| FetchError::Url(name.to_owned()))?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&address, name, authorization.clone()).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            address = next_address(&address, &response)
+                .ok_or_else(|| FetchError::Redirect(name.to_owned()))?;
+        }
+        Err(FetchError::Redirect(name.to_owned()))
+    }
+
+    async fn send(
+        &self,
+        address: &url::Url,
+        name: &str,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Incoming>, FetchError> {
+        let uri: Uri = address
+            .as_str()
+            .parse()
+            .map_err(|_| FetchError::Url(name.to_owned()))?;
         if uri.scheme_str() != Some("https") {
             return Err(FetchError::Url(name.to_owned()));
         }
-        let request = Request::get(uri)
+        let mut request = Request::get(uri)
             .header(header::ACCEPT, "application/json")
             .header(
                 header::USER_AGENT,
@@ -105,27 +165,26 @@ impl DocumentClient {
             )
             .body(Empty::new())
             .map_err(|_| FetchError::Url(name.to_owned()))?;
-        let response =
-            self.client
-                .request(request)
-                .await
-                .map_err(|error| FetchError::Unreachable {
-                    url: name.to_owned(),
-                    cause: innermost(&error),
-                })?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status {
-                url: name.to_owned(),
-                status: response.status(),
-            });
+        if let Some(value) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
-        let collected = body
-            .collect()
+        self.client
+            .request(request)
             .await
-            .map_err(|_| FetchError::Body(name.to_owned()))?;
-        Ok(collected.to_bytes())
+            .map_err(|error| FetchError::Unreachable {
+                url: name.to_owned(),
+                cause: innermost(&error),
+            })
     }
+}
+
+/// Where a redirect leads, if that is the same scheme, host and port.
+fn next_address(from: &url::Url, response: &Response<Incoming>) -> Option<url::Url> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let mut next = from.join(location).ok()?;
+    next.set_fragment(None);
+    let anonymous = next.username().is_empty() && next.password().is_none();
+    (next.origin() == from.origin() && anonymous).then_some(next)
 }
 
 /// hyper says "client error (Connect)"; what a person can act on is the last cause in the chain.

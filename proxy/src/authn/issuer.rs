@@ -10,19 +10,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use oidcproxy_crds::{state::IssuerReport, v1alpha1::settings::IssuerSettings};
+use oidcproxy_crds::{
+    state::IssuerReport,
+    v1alpha1::{issuer_rules::FieldError, settings::IssuerSettings},
+};
+use serde_json::{Map, Value};
 use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     TokenError, Verified,
     algorithm::Algorithm,
-    claims,
+    claims, distributed,
     fetch::{DocumentClient, FetchError},
     key::Thumbprint,
     key_keeper::{Discovery, KeptKeys, KeyKeeper},
-    mapping,
-    token::UnverifiedToken,
+    mapping::IdentityMapping,
+    token::{UnverifiedToken, claimed_issuer},
 };
 use crate::metrics::Metrics;
 
@@ -31,12 +35,43 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests that wait for one issuer: each is held in memory, and none has shown a good token.
 const MAX_WAITING: usize = 128;
 
+/// Distributed claims may change at their source at any time; kube-apiserver keeps every token for
+/// these ten seconds only.
+const DISTRIBUTED_AGE: Duration = Duration::from_secs(10);
+
+/// Why an issuer's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IssuerError {
+    /// Its documents cannot be fetched with them.
+    #[error(transparent)]
+    Client(#[from] FetchError),
+    /// An expression cannot be compiled.
+    #[error("{0}")]
+    Expressions(String),
+}
+
+impl IssuerError {
+    fn of(errors: &[FieldError]) -> Self {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Self::Expressions(errors.join("; "))
+    }
+}
+
+/// What an issuer has signed.
+struct SignedClaims {
+    claims: Map<String, Value>,
+    key: Thumbprint,
+    expires: SystemTime,
+}
+
 /// One issuer at run time.
 #[derive(Debug)]
 pub(crate) struct IssuerAuthenticator {
     settings: IssuerSettings,
     certificate_authority: Option<String>,
     algorithms: Vec<Algorithm>,
+    mapping: IdentityMapping,
+    client: DocumentClient,
     kept: Arc<KeptKeys>,
     task: AbortHandle,
     withdrawn: CancellationToken,
@@ -57,14 +92,15 @@ impl IssuerAuthenticator {
         certificate_authority: Option<String>,
         withdrawn: CancellationToken,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, FetchError> {
+    ) -> Result<Self, IssuerError> {
         let client = DocumentClient::new(certificate_authority.as_deref())?;
+        let mapping = IdentityMapping::of(&settings).map_err(|errors| IssuerError::of(&errors))?;
         let kept = Arc::new(KeptKeys::default());
         let keeper = KeyKeeper {
             name: settings.name.clone(),
             url: settings.url.clone(),
             discovery_url: discovery_url(&settings),
-            client,
+            client: client.clone(),
             kept: Arc::clone(&kept),
             metrics,
         };
@@ -79,6 +115,8 @@ impl IssuerAuthenticator {
                 named
             },
             settings,
+            mapping,
+            client,
             certificate_authority,
             kept,
             task: tokio::spawn(keeper.run()).abort_handle(),
@@ -138,8 +176,42 @@ impl IssuerAuthenticator {
             .is_some_and(|keys| keys.has(key))
     }
 
-    /// Verifies a token of this issuer.
+    /// Verifies a token of this issuer and maps its claims.
     pub(crate) async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
+        let SignedClaims {
+            mut claims,
+            key,
+            expires,
+        } = self.verify_signed(token).await?;
+        let groups_claim = self.mapping.groups_claim();
+        let mut fresh_until = expires;
+        if let Some(source) = distributed::source_of(&claims, groups_claim)? {
+            let groups = self.distributed_groups(&source).await?;
+            claims.insert(groups_claim.unwrap_or_default().to_owned(), groups);
+            fresh_until = expires.min(SystemTime::now() + DISTRIBUTED_AGE);
+        }
+        Ok(Verified {
+            identity: self.mapping.identity(&claims)?,
+            key,
+            expires,
+            fresh_until,
+        })
+    }
+
+    /// The groups out of a token that stands elsewhere, held to the same rules as the first one.
+    async fn distributed_groups(&self, source: &distributed::Source) -> Result<Value, TokenError> {
+        let token = distributed::fetch(&self.client, source).await?;
+        if claimed_issuer(&token).as_deref() != Some(self.url()) {
+            return Err(distributed::refused("the answer is of another issuer"));
+        }
+        let mut signed = self.verify_signed(&token).await?;
+        let claim = self.mapping.groups_claim().unwrap_or_default();
+        let groups = signed.claims.remove(claim);
+        groups.ok_or_else(|| distributed::refused("the answer does not hold the claim"))
+    }
+
+    /// Checks signature, audience and times.
+    async fn verify_signed(&self, token: &str) -> Result<SignedClaims, TokenError> {
         let token = UnverifiedToken::parse(token)?;
         if !self.algorithms.contains(&token.algorithm) {
             return Err(TokenError::UnsupportedAlgorithm);
@@ -154,13 +226,8 @@ impl IssuerAuthenticator {
         // The wait may have taken longer than the token lives.
         let now = SystemTime::now();
         let expires = claims::check(&token.claims, &self.settings.audiences, now)?;
-        let identity = mapping::identity(
-            &token.claims,
-            &self.settings.claim_mappings,
-            &self.settings.claim_validation_rules,
-        )?;
-        Ok(Verified {
-            identity,
+        Ok(SignedClaims {
+            claims: token.claims,
             key,
             expires,
         })

@@ -96,7 +96,7 @@ struct DiscoveryDocument {
 }
 
 /// An address that may be fetched and, being an issuer's text, may be kept.
-fn is_fetchable(url: &str) -> bool {
+pub(super) fn is_fetchable(url: &str) -> bool {
     const MAX_BYTES: usize = 2048;
     url.len() <= MAX_BYTES
         && url.bytes().all(|byte| byte.is_ascii_graphic())

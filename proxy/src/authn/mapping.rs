@@ -1,34 +1,84 @@
-//! From verified claims to an identity, by kube-apiserver's claim mappings.
+//! From verified claims to an identity, by kube-apiserver's claim mappings and rules.
 
-use oidcproxy_crds::v1alpha1::authentication::{ClaimMappings, ClaimValidationRule};
+use oidcproxy_crds::v1alpha1::{
+    authentication::{ClaimMappings, ClaimValidationRule},
+    issuer_expressions::{self, IssuerExpressions},
+    issuer_rules::FieldError,
+    settings::IssuerSettings,
+};
 use serde_json::{Map, Value};
 
-use super::TokenError;
+use super::{TokenError, expression};
 use crate::identity::Identity;
 
 /// The extra under which kube-apiserver records a token's `jti`.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// Maps the claims and checks the claim rules, in kube-apiserver's order.
-pub(crate) fn identity(
-    claims: &Map<String, Value>,
-    mappings: &ClaimMappings,
-    rules: &[ClaimValidationRule],
-) -> Result<Identity, TokenError> {
-    let mut identity = Identity {
-        username: username(claims, mappings)?,
-        groups: groups(claims, mappings)?,
-        uid: uid(claims, mappings)?,
-        extra: Vec::new(),
-    };
-    if let Some(Value::String(id)) = claims.get("jti")
-        && !id.is_empty()
-    {
-        let values = vec![format!("JTI={id}")];
-        identity.extra.push((CREDENTIAL_ID.to_owned(), values));
+/// An issuer's mappings and rules, with their expressions compiled.
+#[derive(Debug)]
+pub(crate) struct IdentityMapping {
+    mappings: ClaimMappings,
+    rules: Vec<ClaimValidationRule>,
+    expressions: IssuerExpressions,
+}
+
+impl IdentityMapping {
+    /// Compiles what the issuer's settings hold.
+    pub(crate) fn of(issuer: &IssuerSettings) -> Result<Self, Vec<FieldError>> {
+        Ok(Self {
+            mappings: issuer.claim_mappings.clone(),
+            rules: issuer.claim_validation_rules.clone(),
+            expressions: issuer_expressions::compile(issuer, &format!("issuer {}", issuer.name))?,
+        })
     }
-    rules.iter().try_for_each(|rule| required(claims, rule))?;
-    Ok(identity)
+
+    /// The claim that distributed claims may stand in for: a groups expression has none.
+    pub(crate) fn groups_claim(&self) -> Option<&str> {
+        let groups = self.mappings.groups.as_ref()?;
+        groups.claim.as_deref().filter(|claim| !claim.is_empty())
+    }
+
+    /// Maps the claims and checks the rules, in kube-apiserver's order.
+    pub(crate) fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, TokenError> {
+        let mappings = &self.mappings;
+        let expressions = &self.expressions;
+        let username = match &expressions.username {
+            Some(program) => expression::username(program, claims)?,
+            None => username(claims, mappings)?,
+        };
+        let groups = match &expressions.groups {
+            Some(program) => expression::strings(program, claims, "claimMappings.groups")?,
+            None => groups(claims, mappings)?,
+        };
+        let uid = match &expressions.uid {
+            Some(program) => expression::uid(program, claims)?,
+            None => uid(claims, mappings)?,
+        };
+        let mut extra = Vec::new();
+        for (key, program) in &expressions.extra {
+            let values = expression::strings(program, claims, "claimMappings.extra")?;
+            if !values.is_empty() {
+                extra.push((key.clone(), values));
+            }
+        }
+        if let Some(Value::String(id)) = claims.get("jti")
+            && !id.is_empty()
+        {
+            extra.push((CREDENTIAL_ID.to_owned(), vec![format!("JTI={id}")]));
+        }
+        let identity = Identity {
+            username,
+            uid,
+            groups,
+            extra,
+        };
+        self.rules
+            .iter()
+            .try_for_each(|rule| required(claims, rule))?;
+        expression::check_claims(&expressions.claim_rules, claims)?;
+        expression::check_user(&expressions.user_rules, &identity)?;
+        Ok(identity)
+    }
 }
 
 fn username(claims: &Map<String, Value>, mappings: &ClaimMappings) -> Result<String, TokenError> {
@@ -89,7 +139,7 @@ fn uid(
 }
 
 fn required(claims: &Map<String, Value>, rule: &ClaimValidationRule) -> Result<(), TokenError> {
-    let Some(claim) = rule.claim.as_deref() else {
+    let Some(claim) = rule.claim.as_deref().filter(|claim| !claim.is_empty()) else {
         return Ok(());
     };
     let value = match claims.get(claim) {
@@ -130,7 +180,82 @@ mod tests {
     }
 
     fn map(claims: &Value, mappings: &ClaimMappings) -> Result<Identity, TokenError> {
-        identity(claims.as_object().unwrap(), mappings, &[])
+        mapped_by(&IssuerSettings {
+            claim_mappings: mappings.clone(),
+            ..IssuerSettings::default()
+        })(claims)
+    }
+
+    fn mapped_by(
+        issuer: &IssuerSettings,
+    ) -> impl Fn(&Value) -> Result<Identity, TokenError> + use<> {
+        let mapping = IdentityMapping::of(issuer).unwrap();
+        move |claims| mapping.identity(claims.as_object().unwrap())
+    }
+
+    fn by_expression(field: &str, expression: &str) -> IssuerSettings {
+        let mut claim_mappings = json!({"username": {"claim": "sub", "prefix": ""}});
+        claim_mappings[field] = json!({"expression": expression});
+        serde_json::from_value(json!({
+            "name": "corp", "url": "https://id.example.com", "audiences": ["a"],
+            "claimMappings": claim_mappings,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn expressions_map_what_kube_apiserver_maps() {
+        let username = mapped_by(&by_expression("username", "'u:' + claims.sub"));
+        assert_eq!(username(&json!({"sub": "a"})).unwrap().username, "u:a");
+        let bare = mapped_by(&by_expression("username", "claims.sub"));
+        for odd in [
+            json!({"sub": ""}),
+            json!({"sub": 1}),
+            json!({"sub": null}),
+            json!({}),
+        ] {
+            assert!(
+                matches!(bare(&odd), Err(TokenError::Expression { .. })),
+                "{odd}"
+            );
+        }
+        let groups = mapped_by(&by_expression("groups", "claims.g"));
+        let of = |value: Value| groups(&json!({"sub": "a", "g": value})).map(|user| user.groups);
+        assert_eq!(of(json!("x")).unwrap(), ["x"]);
+        assert_eq!(of(json!(["x", "", "y"])).unwrap(), ["x", "y"]);
+        for none in [json!(""), json!([]), json!(null)] {
+            assert!(of(none).unwrap().is_empty());
+        }
+        assert!(of(json!(["x", 1])).is_err());
+        assert!(groups(&json!({"sub": "a"})).is_err());
+    }
+
+    #[test]
+    fn rules_over_claims_and_users_decide() {
+        let mut issuer = by_expression("groups", "claims.?g.orValue([])");
+        issuer.claim_validation_rules = vec![ClaimValidationRule {
+            expression: Some("claims.exp - claims.iat <= 3600".to_owned()),
+            message: Some("an hour is enough".to_owned()),
+            ..ClaimValidationRule::default()
+        }];
+        issuer.user_validation_rules = serde_json::from_value(json!([
+            {"expression": "user.groups.all(g, g != 'admin')", "message": "no admin"},
+            {"expression": "!user.extra.exists(k, k.startsWith('x'))"},
+        ]))
+        .unwrap();
+        let map = mapped_by(&issuer);
+        let claims = |exp: i64, group: &str| json!({"sub": "a", "iat": 0, "exp": exp, "g": [group], "jti": "1"});
+        assert!(map(&claims(3600, "dev")).is_ok());
+        let late = map(&claims(3601, "dev")).unwrap_err();
+        assert_eq!(
+            late.to_string(),
+            "a claim validation rule is not met: an hour is enough"
+        );
+        let admin = map(&claims(10, "admin")).unwrap_err();
+        assert_eq!(
+            admin.to_string(),
+            "a user validation rule is not met: no admin"
+        );
     }
 
     #[test]

@@ -7,6 +7,9 @@
 mod algorithm;
 mod cache;
 mod claims;
+mod distributed;
+mod embedded_key;
+mod expression;
 mod fetch;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
@@ -14,6 +17,7 @@ mod issuer;
 mod key;
 mod key_keeper;
 mod mapping;
+mod requester;
 mod reserved;
 mod strict_json;
 mod token;
@@ -23,7 +27,10 @@ use std::{sync::Arc, time::SystemTime};
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
 pub(crate) use self::{
-    algorithm::Algorithm, fetch::FetchError, issuer::IssuerAuthenticator, reserved::ReservedNames,
+    algorithm::Algorithm,
+    issuer::{IssuerAuthenticator, IssuerError},
+    requester::{AnonymousUser, Requester},
+    reserved::ReservedNames,
 };
 use self::{cache::TokenCache, key::Thumbprint};
 use crate::{
@@ -65,9 +72,9 @@ pub(crate) enum TokenError {
     /// A registered claim is of the wrong type.
     #[error("claim {0} has the wrong type")]
     ClaimType(&'static str),
-    /// A registered claim is written in another case.
-    #[error("claim {0} is written in another case")]
-    MisspeltClaim(&'static str),
+    /// A registered claim stands there in several cases.
+    #[error("claim {0} is there more than once")]
+    RepeatedClaim(&'static str),
     /// A claim that the settings name is absent.
     #[error("claim {0} is missing")]
     ClaimMissing(String),
@@ -80,9 +87,51 @@ pub(crate) enum TokenError {
     /// The issuer does not vouch for the address.
     #[error("email is not verified")]
     EmailNotVerified,
+    /// An expression has no result, or one that cannot be mapped.
+    #[error("{field}: {reason}")]
+    Expression {
+        /// The field of the settings.
+        field: &'static str,
+        /// What happened; holds no values of the token.
+        reason: String,
+    },
+    /// A rule over the claims is not met.
+    #[error("a claim validation rule is not met: {0}")]
+    ClaimRule(String),
+    /// A rule over the mapped user is not met.
+    #[error("a user validation rule is not met: {0}")]
+    UserRule(String),
+    /// Groups that stand elsewhere cannot be had.
+    #[error("distributed claims: {0}")]
+    DistributedClaims(String),
     /// The identity cannot be carried in headers.
     #[error(transparent)]
     UnsafeIdentity(#[from] UnsafeIdentity),
+}
+
+impl TokenError {
+    /// In one word of a closed set, for metrics.
+    pub(crate) fn metric_reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::TooLong => "malformed",
+            Self::Unclaimed => "unclaimed",
+            Self::IssuerNotReady => "issuer_not_ready",
+            Self::UnsupportedAlgorithm => "algorithm",
+            Self::Signature => "signature",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::ClaimType(_)
+            | Self::RepeatedClaim(_)
+            | Self::ClaimMissing(_)
+            | Self::MappedClaimType(_)
+            | Self::RequiredClaim(_)
+            | Self::EmailNotVerified => "claims",
+            Self::Expression { .. } | Self::ClaimRule(_) | Self::UserRule(_) => "rules",
+            Self::DistributedClaims(_) => "distributed_claims",
+            Self::UnsafeIdentity(_) => "unsafe_identity",
+        }
+    }
 }
 
 /// What an issuer's token says, once verified.
@@ -91,6 +140,8 @@ pub(crate) struct Verified {
     identity: Identity,
     key: Thumbprint,
     expires: SystemTime,
+    /// When what it was mapped from has to be looked at again.
+    fresh_until: SystemTime,
 }
 
 /// A token that was verified, and whose it is.
@@ -101,6 +152,8 @@ pub(crate) struct VerifiedToken {
     issuer: Arc<IssuerAuthenticator>,
     key: Thumbprint,
     expires: SystemTime,
+    /// When what it was mapped from has to be looked at again.
+    fresh_until: SystemTime,
 }
 
 impl VerifiedToken {
@@ -118,6 +171,7 @@ impl VerifiedToken {
             issuer,
             key: verified.key,
             expires: verified.expires,
+            fresh_until: verified.fresh_until,
         })
     }
 
@@ -135,7 +189,7 @@ impl VerifiedToken {
     }
 
     fn is_valid(&self, now: SystemTime) -> bool {
-        now <= self.expires && self.issuer.still_has(&self.key)
+        now <= self.expires && now <= self.fresh_until && self.issuer.still_has(&self.key)
     }
 
     /// About as many bytes as it takes.
@@ -148,6 +202,7 @@ impl VerifiedToken {
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     issuers: Vec<Arc<IssuerAuthenticator>>,
+    anonymous: Option<Arc<AnonymousUser>>,
     reserved: ReservedNames,
     static_extra: Vec<StaticExtra>,
     cache: TokenCache,
@@ -168,12 +223,14 @@ pub(crate) enum AuthenticationError {
 impl Authenticator {
     pub(crate) fn new(
         issuers: Vec<Arc<IssuerAuthenticator>>,
+        anonymous: Option<Arc<AnonymousUser>>,
         reserved: ReservedNames,
         static_extra: Vec<StaticExtra>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             issuers,
+            anonymous,
             reserved,
             static_extra,
             cache: TokenCache::new(),
@@ -183,6 +240,11 @@ impl Authenticator {
 
     pub(crate) fn issuers(&self) -> &[Arc<IssuerAuthenticator>] {
         &self.issuers
+    }
+
+    /// Who sends requests without a credential, where that is allowed at all.
+    pub(crate) fn anonymous(&self) -> Option<&Arc<AnonymousUser>> {
+        self.anonymous.as_ref()
     }
 
     /// Verifies a token, or finds it among those that were. At most one issuer is asked: the one

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-use super::{TokenError, algorithm::Algorithm, strict_json};
+use super::{TokenError, algorithm::Algorithm, claims, embedded_key, strict_json};
 
 /// The largest token that is looked at.
 pub(crate) const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -23,11 +23,10 @@ pub(crate) struct UnverifiedToken<'a> {
 pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
     let [_, payload, _] = segments(token)?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let mut claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
-    match claims.remove("iss") {
-        Some(Value::String(issuer)) => Some(issuer),
-        _ => None,
-    }
+    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    claims::registered(&claims, "iss")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 fn segments(token: &str) -> Option<[&str; 3]> {
@@ -47,11 +46,8 @@ impl<'a> UnverifiedToken<'a> {
         let header = decode(header)?;
         let header = strict_json::object(&header)
             .map_err(|_| TokenError::Malformed("the header is not an object of unique keys"))?;
-        // RFC 7515, section 4.1.11: what must be understood and is not, must be refused. Nothing
-        // that can stand in `crit` is understood here.
-        if header.contains_key("crit") {
-            return Err(TokenError::Malformed("the header has critical extensions"));
-        }
+        check_critical(&header)?;
+        embedded_key::check(&header)?;
         let algorithm = match header.get("alg") {
             Some(Value::String(name)) => {
                 Algorithm::from_name(name).ok_or(TokenError::UnsupportedAlgorithm)?
@@ -59,7 +55,7 @@ impl<'a> UnverifiedToken<'a> {
             _ => return Err(TokenError::UnsupportedAlgorithm),
         };
         let key_id = match header.get("kid") {
-            None => None,
+            None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
             Some(_) => return Err(TokenError::Malformed("the header's kid is not a string")),
         };
@@ -73,6 +69,23 @@ impl<'a> UnverifiedToken<'a> {
             signature: decode(signature)?,
         })
     }
+}
+
+/// What must be understood and is not, must be refused (RFC 7515, section 4.1.11), and nothing that
+/// can stand in `crit` is understood here; nor is a payload that is not encoded (RFC 7797).
+fn check_critical(header: &Map<String, Value>) -> Result<(), TokenError> {
+    let critical = match header.get("crit") {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(names)) => !names.is_empty(),
+        Some(_) => true,
+    };
+    if critical {
+        return Err(TokenError::Malformed("the header has critical extensions"));
+    }
+    if !matches!(header.get("b64"), None | Some(Value::Bool(true))) {
+        return Err(TokenError::Malformed("the payload is not encoded"));
+    }
+    Ok(())
 }
 
 /// Strict base64url: no padding, no unused bits set. A token has one spelling only, so that the
@@ -141,7 +154,9 @@ mod tests {
     fn ambiguous_headers_are_refused() {
         for header in [
             r#"{"alg":"RS256","alg":"none"}"#,
-            r#"{"alg":"RS256","crit":[]}"#,
+            r#"{"alg":"RS256","crit":["exp"]}"#,
+            r#"{"alg":"RS256","crit":"b64"}"#,
+            r#"{"alg":"RS256","b64":false}"#,
             r#"{"alg":"RS256","kid":1}"#,
         ] {
             let text = token(header, "{}");

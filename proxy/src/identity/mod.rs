@@ -10,7 +10,8 @@ pub(crate) use self::headers::{IdentityHeaders, UnsafeIdentity};
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of requests without a user.
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
-const ANONYMOUS: &str = "system:anonymous";
+/// The user of requests without a credential.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
 
 /// A user with all that kube-apiserver knows of one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

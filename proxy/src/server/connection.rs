@@ -26,7 +26,10 @@ use super::{
     ServerTls,
     client_connection::{Busy, BusyBody, ClientConnection},
 };
-use crate::{descriptors::raise_limit, drain::Drain, metrics::Metrics, pipeline::Pipeline};
+use crate::{
+    body::LastOfConnection, descriptors::raise_limit, drain::Drain, metrics::Metrics,
+    pipeline::Pipeline,
+};
 
 /// Connections at a time, where there are descriptors for that many; the next ones wait in the
 /// kernel.
@@ -162,7 +165,8 @@ async fn answer(
     busy: Busy,
 ) -> Response<BusyBody> {
     let answer = pipeline.answer(request, peer).await;
-    if answer.status() == StatusCode::UNAUTHORIZED && answer.body().is_own() {
+    let refused = answer.status() == StatusCode::UNAUTHORIZED && answer.body().is_own();
+    if refused || answer.extensions().get::<LastOfConnection>().is_some() {
         busy.connection().dismiss();
     }
     answer.map(|body| BusyBody { body, _busy: busy })

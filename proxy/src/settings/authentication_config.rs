@@ -2,7 +2,10 @@
 //! an error, as it is there.
 
 use oidcproxy_crds::v1alpha1::{
-    authentication::{Anonymous, ClaimMappings, ClaimValidationRule, Issuer, UserValidationRule},
+    authentication::{
+        Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule,
+    },
+    issuer_rules::check_anonymous,
     settings::{AuthenticationSettings, IssuerSettings},
 };
 use serde::Deserialize;
@@ -26,15 +29,17 @@ pub(crate) enum AuthenticationConfigError {
     /// A field that is not known.
     #[error("unknown field {0:?}")]
     UnknownField(String),
-    /// A field that this proxy does not support so far.
-    #[error("{0} is not supported by this version")]
-    NotImplemented(&'static str),
+    /// A field with a value that it must not have.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AuthenticationConfiguration {
+    #[serde(default)]
     api_version: String,
+    #[serde(default)]
     kind: String,
     #[serde(default)]
     jwt: Vec<JwtEntry>,
@@ -45,102 +50,118 @@ struct AuthenticationConfiguration {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JwtEntry {
+    #[serde(default)]
     issuer: Issuer,
     #[serde(default)]
     claim_validation_rules: Vec<ClaimValidationRule>,
+    #[serde(default)]
     claim_mappings: ClaimMappings,
     #[serde(default)]
     user_validation_rules: Vec<UserValidationRule>,
 }
 
+/// Upstream's; the one of an `OidcProxy` can refer to objects, too.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Issuer {
+    #[serde(default)]
+    url: String,
+    #[serde(default, rename = "discoveryURL")]
+    discovery_url: String,
+    #[serde(default)]
+    certificate_authority: String,
+    #[serde(default)]
+    audiences: Vec<String>,
+    #[serde(default)]
+    audience_match_policy: String,
+    #[serde(default)]
+    egress_selector_type: String,
+}
+
 /// Reads a file's text into the part of the settings that it holds.
 pub(crate) fn parse(text: &str) -> Result<AuthenticationSettings, AuthenticationConfigError> {
     use AuthenticationConfigError as Error;
-    let document: Value = serde_saphyr::from_str(text)
+    let mut document: Value = serde_saphyr::from_str(text)
         .map_err(|error| Error::Decode(one_line(&error.to_string())))?;
+    drop_nulls(&mut document);
     let mut unknown = None;
     let configuration: AuthenticationConfiguration = serde_ignored::deserialize(document, |path| {
         unknown.get_or_insert_with(|| path.to_string());
     })
     .map_err(|error| Error::Decode(one_line(&error.to_string())))?;
-    if let Some(field) = unknown {
-        return Err(Error::UnknownField(field));
-    }
     let known_version = API_VERSIONS.contains(&configuration.api_version.as_str());
     if !known_version || configuration.kind != "AuthenticationConfiguration" {
         return Err(Error::Kind);
     }
-    if configuration
-        .anonymous
-        .is_some_and(|anonymous| anonymous.enabled)
-    {
-        return Err(Error::NotImplemented("anonymous.enabled"));
+    if let Some(field) = unknown {
+        return Err(Error::UnknownField(field));
     }
-    let mut settings = AuthenticationSettings::default();
+    let anonymous = configuration.anonymous.unwrap_or_default();
+    if let Some(wrong) = check_anonymous(&anonymous).first() {
+        return Err(Error::Invalid(wrong.to_string()));
+    }
+    let mut settings = AuthenticationSettings {
+        anonymous: Some(anonymous).filter(|anonymous| anonymous.enabled),
+        ..AuthenticationSettings::default()
+    };
     for (index, entry) in configuration.jwt.into_iter().enumerate() {
-        refuse_unimplemented(&entry)?;
         let name = format!("jwt-{index}");
-        let authority = entry
-            .issuer
-            .certificate_authority
-            .filter(|pem| !pem.is_empty());
-        let authority = authority.map(|pem| {
+        if !entry.issuer.certificate_authority.is_empty() {
+            let pem = entry.issuer.certificate_authority.clone();
             settings.certificate_authorities.insert(name.clone(), pem);
-            name.clone()
-        });
-        settings.issuers.push(IssuerSettings {
-            name,
-            url: entry.issuer.url,
-            discovery_url: entry.issuer.discovery_url.filter(|url| !url.is_empty()),
-            certificate_authority: authority,
-            audiences: entry.issuer.audiences,
-            audience_match_policy: entry.issuer.audience_match_policy,
-            claim_validation_rules: entry.claim_validation_rules,
-            claim_mappings: entry.claim_mappings,
-            user_validation_rules: Vec::new(),
-            signing_algorithms: Vec::new(),
-        });
+        }
+        settings.issuers.push(issuer_settings(name, entry, index)?);
     }
     Ok(settings)
 }
 
-fn refuse_unimplemented(entry: &JwtEntry) -> Result<(), AuthenticationConfigError> {
-    use AuthenticationConfigError as Error;
-    let mappings = &entry.claim_mappings;
-    if entry.issuer.certificate_authority_from.is_some() {
-        return Err(Error::UnknownField(
-            "jwt.issuer.certificateAuthorityFrom".to_owned(),
+fn issuer_settings(
+    name: String,
+    entry: JwtEntry,
+    index: usize,
+) -> Result<IssuerSettings, AuthenticationConfigError> {
+    let wrong = |field: &str, reason: &str| {
+        AuthenticationConfigError::Invalid(format!("jwt[{index}].issuer.{field}: {reason}"))
+    };
+    let issuer = entry.issuer;
+    let audience_match_policy = match issuer.audience_match_policy.as_str() {
+        "" => None,
+        "MatchAny" => Some(AudienceMatchPolicy::MatchAny),
+        _ => return Err(wrong("audienceMatchPolicy", "must be MatchAny or empty")),
+    };
+    // There are no egress selectors here; kube-apiserver without an EgressSelectorConfiguration
+    // refuses the field as well.
+    if !issuer.egress_selector_type.is_empty() {
+        return Err(wrong(
+            "egressSelectorType",
+            "there is no egress selector of this name",
         ));
     }
-    if entry
-        .issuer
-        .egress_selector_type
-        .as_ref()
-        .is_some_and(|kind| !kind.is_empty())
-    {
-        return Err(Error::NotImplemented("jwt[].issuer.egressSelectorType"));
+    Ok(IssuerSettings {
+        certificate_authority: Some(name.clone())
+            .filter(|_| !issuer.certificate_authority.is_empty()),
+        name,
+        url: issuer.url,
+        discovery_url: Some(issuer.discovery_url).filter(|url| !url.is_empty()),
+        audiences: issuer.audiences,
+        audience_match_policy,
+        claim_validation_rules: entry.claim_validation_rules,
+        claim_mappings: entry.claim_mappings,
+        user_validation_rules: entry.user_validation_rules,
+        signing_algorithms: Vec::new(),
+    })
+}
+
+/// Go leaves a field alone that is `null`; serde takes it for a value of the wrong type.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
-    if !entry.user_validation_rules.is_empty() {
-        return Err(Error::NotImplemented("jwt[].userValidationRules"));
-    }
-    let has_expression = mappings.username.expression.is_some()
-        || mappings
-            .groups
-            .as_ref()
-            .is_some_and(|groups| groups.expression.is_some())
-        || mappings
-            .uid
-            .as_ref()
-            .is_some_and(|uid| uid.expression.is_some())
-        || !mappings.extra.is_empty()
-        || entry
-            .claim_validation_rules
-            .iter()
-            .any(|rule| rule.expression.is_some());
-    if has_expression {
-        return Err(Error::NotImplemented("a CEL expression"));
-    }
-    Ok(())
 }
 
 /// A parser's message may draw the place in the text; a log line has one line.
@@ -189,16 +210,26 @@ jwt:
     }
 
     #[test]
-    fn what_is_not_supported_is_refused() {
-        let expression = GOOD.replace("{claim: sub, prefix: ''}", "{expression: claims.sub}");
-        assert!(matches!(
-            parse(&expression),
-            Err(AuthenticationConfigError::NotImplemented(_))
-        ));
-        let anonymous = format!("{GOOD}anonymous: {{enabled: true}}\n");
-        assert!(matches!(
-            parse(&anonymous),
-            Err(AuthenticationConfigError::NotImplemented(_))
-        ));
+    fn anonymous_requests_are_a_matter_of_the_file() {
+        assert!(parse(GOOD).unwrap().anonymous.is_none());
+        let with = |text: &str| parse(&format!("{GOOD}anonymous: {text}\n"));
+        assert!(with("{enabled: false}").unwrap().anonymous.is_none());
+        assert!(with("{enabled: true}").unwrap().anonymous.is_some());
+        let wrong = with("{enabled: false, conditions: [{path: /healthz}]}").unwrap_err();
+        assert!(
+            wrong.to_string().starts_with("anonymous.conditions: "),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn empty_and_null_are_as_upstream_has_them() {
+        let with = |text: &str| parse(&GOOD.replace("    audiences:", text));
+        assert!(with("    audienceMatchPolicy: ''\n    audiences:").is_ok());
+        assert!(with("    discoveryURL: null\n    audiences:").is_ok());
+        assert!(with("    audienceMatchPolicy: All\n    audiences:").is_err());
+        assert!(with("    egressSelectorType: cluster\n    audiences:").is_err());
+        let empty = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: null\n";
+        assert!(parse(empty).unwrap().issuers.is_empty());
     }
 }

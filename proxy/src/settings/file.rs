@@ -97,6 +97,9 @@ fn publish(
     parsed
         .allowed_reserved_groups
         .clone_from(&base.authentication.allowed_reserved_groups);
+    parsed
+        .disallowed_issuers
+        .clone_from(&base.authentication.disallowed_issuers);
     let settings = v1alpha1::Settings {
         authentication: parsed,
         ..base.clone()

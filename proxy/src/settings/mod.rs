@@ -11,6 +11,8 @@ mod watch;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 pub(crate) use self::{
     file::follow_file,
     flags::{FlagError, OidcFlags, base_settings},
@@ -18,7 +20,8 @@ pub(crate) use self::{
     watch::{OidcProxyName, follow_status},
 };
 use crate::{
-    authn::{Authenticator, FetchError, IssuerAuthenticator, ReservedNames},
+    authn::{AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, ReservedNames},
+    identity::UnsafeIdentity,
     impersonate::Restriction,
     metrics::Metrics,
 };
@@ -27,7 +30,7 @@ use oidcproxy_crds::{
     v1alpha1::{
         self,
         impersonation::{ClientRequests, Constrained, StaticExtra},
-        issuer_rules,
+        issuer_expressions, issuer_rules,
         logging::LogFormat,
         serving::TlsVersion,
         settings::DrainSettings,
@@ -59,6 +62,9 @@ pub(crate) enum SettingsError {
     /// status by hand does not.
     #[error("{0}")]
     Issuers(String),
+    /// The static extras cannot be carried in headers.
+    #[error("impersonation.extra: {0}")]
+    StaticExtra(#[from] UnsafeIdentity),
     /// An issuer refers to certificates that are not there.
     #[error("issuer {0} refers to a certificate authority that the settings do not hold")]
     MissingAuthority(String),
@@ -68,7 +74,7 @@ pub(crate) enum SettingsError {
         /// The issuer's name.
         name: String,
         /// Why not.
-        cause: FetchError,
+        cause: IssuerError,
     },
 }
 
@@ -110,6 +116,16 @@ impl Settings {
                 Arc::new(started.map_err(|cause| SettingsError::Issuer { name, cause })?)
             });
         }
+        let extra = &wire.impersonation.extra;
+        let anonymous = match &authentication.anonymous {
+            Some(anonymous) if anonymous.enabled => {
+                let known = previous.and_then(|previous| previous.authenticator.anonymous());
+                let withdrawn =
+                    known.map_or_else(CancellationToken::new, |known| known.withdrawn().clone());
+                Some(Arc::new(AnonymousUser::new(anonymous, extra, withdrawn)?))
+            }
+            _ => None,
+        };
         let reserved = ReservedNames {
             prefixes: authentication.reserved_prefixes,
             allowed_groups: authentication.allowed_reserved_groups,
@@ -118,6 +134,7 @@ impl Settings {
             revision: wire.revision,
             authenticator: Authenticator::new(
                 issuers,
+                anonymous,
                 reserved,
                 wire.impersonation.extra.clone(),
                 Arc::clone(metrics),
@@ -151,8 +168,17 @@ impl Settings {
 
 /// Reserved prefixes are the operator's business: here the guard over the final names decides.
 fn check(wire: &v1alpha1::Settings) -> Result<(), SettingsError> {
-    let broken: Vec<_> = issuer_rules::check_issuers(&wire.authentication.issuers)
+    let authentication = &wire.authentication;
+    let issuers = &authentication.issuers;
+    let anonymous = authentication.anonymous.as_ref();
+    let broken: Vec<_> = issuer_rules::check_issuers(issuers)
         .into_iter()
+        .chain(issuer_rules::check_disallowed(
+            issuers,
+            &authentication.disallowed_issuers,
+        ))
+        .chain(issuer_expressions::check_expressions(issuers))
+        .chain(anonymous.map_or_else(Vec::new, issuer_rules::check_anonymous))
         .map(|error| format!("{}: {}", error.path, error.message))
         .collect();
     if broken.is_empty() {

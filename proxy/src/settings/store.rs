@@ -99,6 +99,9 @@ impl SettingsStore {
             for issuer in previous.authenticator.issuers() {
                 issuer.withdraw();
             }
+            if let Some(anonymous) = previous.authenticator.anonymous() {
+                anonymous.withdrawn().cancel();
+            }
         }
         self.exchanged.send_replace(());
     }
@@ -117,6 +120,11 @@ impl SettingsStore {
 
 /// An issuer that only changed goes on: its streams were opened by rules that were good then.
 fn withdraw_dropped_issuers(previous: &Settings, next: &Settings) {
+    if let Some(anonymous) = previous.authenticator.anonymous()
+        && next.authenticator.anonymous().is_none()
+    {
+        anonymous.withdrawn().cancel();
+    }
     for issuer in previous.authenticator.issuers() {
         let mut staying = next.authenticator.issuers().iter();
         if !staying.any(|staying| staying.url() == issuer.url()) {

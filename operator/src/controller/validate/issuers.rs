@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use oidcproxy_crds::v1alpha1::{
     authentication::{Authentication, Issuer, RESERVED_PREFIXES},
-    issuer_rules::{check_issuers, check_reserved_prefixes},
+    issuer_expressions::check_expressions,
+    issuer_rules::{check_anonymous, check_issuers, check_reserved_prefixes},
     settings::{IssuerSettings, MAX_CERTIFICATE_AUTHORITY_BYTES},
 };
 
@@ -67,9 +68,12 @@ pub(super) fn check(
         .map(ToString::to_string)
         .chain(authentication.reserved_prefixes.iter().cloned())
         .collect();
+    let anonymous = authentication.anonymous.as_ref();
     let errors = check_issuers(&issuers)
         .into_iter()
-        .chain(check_reserved_prefixes(&issuers, &reserved));
+        .chain(check_reserved_prefixes(&issuers, &reserved))
+        .chain(check_expressions(&issuers))
+        .chain(anonymous.map_or_else(Vec::new, check_anonymous));
     for error in errors {
         findings.invalid(format_args!("authentication.{}", error.path), error.message);
     }

@@ -71,11 +71,6 @@ fn authentication(authentication: &Authentication, findings: &mut Findings) {
         jwt(entry, index, findings);
     }
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    let anonymous = authentication.anonymous.as_ref();
-    refuse(
-        anonymous.is_some_and(|anonymous| anonymous.enabled),
-        "authentication.anonymous.enabled",
-    );
     let passthrough = authentication.token_passthrough.as_ref();
     refuse(
         passthrough.is_some_and(|passthrough| passthrough.mode != TokenPassthroughMode::Disabled),
@@ -98,33 +93,6 @@ fn jwt(entry: &JwtAuthenticator, index: usize, findings: &mut Findings) {
     refuse(
         entry.issuer.egress_selector_type.is_some(),
         "issuer.egressSelectorType",
-    );
-    for (rule, position) in entry.claim_validation_rules.iter().zip(0..) {
-        let path = format!("claimValidationRules[{position}].expression");
-        refuse(rule.expression.is_some(), &path);
-    }
-    let mappings = &entry.claim_mappings;
-    refuse(
-        mappings.username.expression.is_some(),
-        "claimMappings.username.expression",
-    );
-    let groups = mappings.groups.as_ref();
-    refuse(
-        groups.is_some_and(|groups| groups.expression.is_some()),
-        "claimMappings.groups.expression",
-    );
-    let uid = mappings.uid.as_ref();
-    refuse(
-        uid.is_some_and(|uid| uid.expression.is_some()),
-        "claimMappings.uid.expression",
-    );
-    refuse(
-        !mappings.extra.is_empty(),
-        "claimMappings.extra[].valueExpression",
-    );
-    refuse(
-        !entry.user_validation_rules.is_empty(),
-        "userValidationRules",
     );
 }
 

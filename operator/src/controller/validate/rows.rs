@@ -23,10 +23,6 @@ fn what_is_not_implemented_is_refused() {
     let key_ref = json!({"name": "x", "key": "y"});
     let rows = [
         (
-            "authentication.anonymous.enabled",
-            json!({"authentication": {"anonymous": {"enabled": true}}}),
-        ),
-        (
             "authentication.tokenPassthrough.mode",
             json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}}),
         ),
@@ -37,32 +33,6 @@ fn what_is_not_implemented_is_refused() {
         (
             "authentication.httpProxy",
             json!({"authentication": {"httpProxy": {"noProxy": ["a"]}}}),
-        ),
-        (
-            "authentication.jwt[0].userValidationRules",
-            jwt(json!({"userValidationRules": [{"expression": "true"}]})),
-        ),
-        (
-            "authentication.jwt[0].claimValidationRules[0].expression",
-            jwt(json!({"claimValidationRules": [{"expression": "true"}]})),
-        ),
-        (
-            "authentication.jwt[0].claimMappings.username.expression",
-            jwt(json!({"claimMappings": {"username": {"expression": "claims.sub"}}})),
-        ),
-        (
-            "authentication.jwt[0].claimMappings.groups.expression",
-            jwt(json!({"claimMappings": {"groups": {"expression": "claims.groups"}}})),
-        ),
-        (
-            "authentication.jwt[0].claimMappings.uid.expression",
-            jwt(json!({"claimMappings": {"uid": {"expression": "claims.sub"}}})),
-        ),
-        (
-            "authentication.jwt[0].claimMappings.extra",
-            jwt(
-                json!({"claimMappings": {"extra": [{"key": "example.org/x", "valueExpression": "claims.x"}]}}),
-            ),
         ),
         (
             "authentication.jwt[0].issuer.egressSelectorType",
@@ -165,6 +135,36 @@ fn what_is_wrong_names_its_field() {
         (
             "authentication.jwt[0].claimMappings.username.prefix",
             jwt(json!({"claimMappings": {"username": {"prefix": "system:x"}}})),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.username.expression",
+            jwt(
+                json!({"claimMappings": {"username": {"claim": null, "prefix": null, "expression": "claims.sub +"}}}),
+            ),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.groups.expression",
+            jwt(
+                json!({"claimMappings": {"groups": {"expression": "claims.roles.filter(r, r != '')"}}}),
+            ),
+        ),
+        (
+            "authentication.jwt[0].claimMappings.extra[0].key",
+            jwt(
+                json!({"claimMappings": {"extra": [{"key": "k8s.io/x", "valueExpression": "'a'"}]}}),
+            ),
+        ),
+        (
+            "authentication.jwt[0].claimValidationRules[0].expression",
+            jwt(json!({"claimValidationRules": [{"expression": "claims.ok"}]})),
+        ),
+        (
+            "authentication.jwt[0].userValidationRules[0].expression",
+            jwt(json!({"userValidationRules": [{"expression": "user.name == 'x'"}]})),
+        ),
+        (
+            "authentication.anonymous.conditions",
+            json!({"authentication": {"anonymous": {"conditions": [{"path": "/healthz"}]}}}),
         ),
         (
             "authentication.allowedReservedGroups[0]",

@@ -1,0 +1,85 @@
+//! Who sends a request: somebody with a token, or nobody in particular.
+
+use std::sync::Arc;
+
+use oidcproxy_crds::v1alpha1::{authentication::Anonymous, impersonation::StaticExtra};
+use tokio_util::sync::CancellationToken;
+
+use super::VerifiedToken;
+use crate::identity::{ANONYMOUS, Identity, IdentityHeaders, UnsafeIdentity};
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Requester {
+    /// Whoever the token speaks of.
+    Token(Arc<VerifiedToken>),
+    /// `system:anonymous`.
+    Anonymous(Arc<AnonymousUser>),
+}
+
+impl Requester {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        match self {
+            Self::Token(token) => token.identity(),
+            Self::Anonymous(user) => &user.identity,
+        }
+    }
+
+    /// Encoded before the request came.
+    pub(crate) fn headers(&self) -> &IdentityHeaders {
+        match self {
+            Self::Token(token) => token.headers(),
+            Self::Anonymous(user) => &user.headers,
+        }
+    }
+
+    /// Cancelled when such requests are not accepted any more.
+    pub(crate) fn withdrawn(&self) -> &CancellationToken {
+        match self {
+            Self::Token(token) => token.issuer().withdrawn(),
+            Self::Anonymous(user) => &user.withdrawn,
+        }
+    }
+}
+
+/// The user of requests without a credential: the one name of Kubernetes' own that is forwarded.
+#[derive(Debug)]
+pub(crate) struct AnonymousUser {
+    identity: Arc<Identity>,
+    headers: IdentityHeaders,
+    /// Nothing: every path.
+    paths: Vec<String>,
+    withdrawn: CancellationToken,
+}
+
+impl AnonymousUser {
+    /// `withdrawn` outlives a change of the settings, as that of an issuer does.
+    pub(crate) fn new(
+        settings: &Anonymous,
+        static_extra: &[StaticExtra],
+        withdrawn: CancellationToken,
+    ) -> Result<Self, UnsafeIdentity> {
+        let mut identity = Identity {
+            username: ANONYMOUS.to_owned(),
+            ..Identity::default()
+        };
+        identity.add_automatic_groups();
+        identity.add_extras(static_extra);
+        let paths = settings.conditions.iter();
+        Ok(Self {
+            headers: IdentityHeaders::encode(&identity)?,
+            identity: Arc::new(identity),
+            paths: paths.map(|condition| condition.path.clone()).collect(),
+            withdrawn,
+        })
+    }
+
+    /// Exactly one of the paths, if there are any: not those below it.
+    pub(crate) fn may_ask_for(&self, path: &str) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|known| known == path)
+    }
+
+    pub(crate) fn withdrawn(&self) -> &CancellationToken {
+        &self.withdrawn
+    }
+}
