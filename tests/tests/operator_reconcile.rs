@@ -17,6 +17,8 @@ mod certificates;
 mod drift;
 #[path = "operator/gitops.rs"]
 mod gitops;
+#[path = "operator/optional.rs"]
+mod optional;
 #[path = "operator/tools.rs"]
 mod tools;
 

@@ -80,9 +80,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Who may reach the proxies, and what they may reach.
+# deployment.autoscaling: who decides how many pods there are.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+# exposure.gateway: the route from a Gateway. Not watched: not every cluster has the kind.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [tlsroutes]
+  verbs: [get, create, patch, delete]
+# Who may reach the proxies, and what they may reach; exposure.ingress.
 - apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
+  resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
 # Each proxy's right to read its own OidcProxy. No escalate and no bind: the API server lets the operator grant only
 # what it holds itself.

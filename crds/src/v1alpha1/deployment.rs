@@ -69,7 +69,7 @@ pub struct Autoscaling {
     /// At most.
     #[schemars(range(min = 1, max = 100))]
     pub max_replicas: i32,
-    /// Share of the requested CPU to aim at, in percent.
+    /// Share of the requested CPU to aim at, in percent; 80 unless a target is set.
     #[serde(
         default,
         rename = "targetCPUUtilization",
@@ -77,4 +77,9 @@ pub struct Autoscaling {
     )]
     #[schemars(range(min = 1, max = 100))]
     pub target_cpu_utilization: Option<i32>,
+    /// Open streams of a pod to aim at: the pods metric `oidc_proxy_streams_active`, which the
+    /// cluster's custom metrics API has to serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub target_streams: Option<i32>,
 }

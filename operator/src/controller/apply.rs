@@ -9,7 +9,9 @@
 //! | | secrets | get, list, watch, create, update, delete |
 //! | apps | deployments | get, list, watch, create, patch, delete |
 //! | policy | poddisruptionbudgets | get, list, watch, create, patch, delete |
-//! | networking.k8s.io | networkpolicies | get, list, watch, create, patch, delete |
+//! | autoscaling | horizontalpodautoscalers | get, list, watch, create, patch, delete |
+//! | networking.k8s.io | networkpolicies, ingresses | get, list, watch, create, patch, delete |
+//! | gateway.networking.k8s.io | tlsroutes | get, create, patch, delete |
 //! | rbac.authorization.k8s.io | roles, rolebindings | get, list, watch, create, patch, delete |
 //! | discovery.k8s.io | endpointslices | get, list, watch |
 //!
@@ -18,12 +20,15 @@
 //! `events` of events.k8s.io (create, patch), and everything that a proxy is granted: the API
 //! server lets nobody grant what they do not hold.
 
+mod exposure;
 mod memory;
+mod replicas;
 
 use std::{fmt::Debug, marker::PhantomData};
 
 use k8s_openapi::api::{
-    core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
+    autoscaling::v2::HorizontalPodAutoscaler, core::v1::ConfigMap, networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -32,7 +37,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::memory::Memory;
+pub use self::{exposure::GatewayApi, memory::Memory};
 use super::{
     build::{Applied, Foundation, Prepared, Workload},
     identity::{Identity, MANAGER},
@@ -146,12 +151,18 @@ impl Applier<'_> {
         })
     }
 
-    /// Applies the workload: the pods last, when all that they mount is there.
-    pub async fn workload(&self, prepared: Workload<Prepared>) -> Result<Outcome, Error> {
+    /// Applies the workload: the pods last, when all that they mount is there; where an autoscaler
+    /// is to count them, it begins with `least`.
+    pub async fn workload(
+        &self,
+        prepared: Workload<Prepared>,
+        least: i32,
+    ) -> Result<Outcome, Error> {
         let Workload {
             trust,
             kubeconfig,
             pod_disruption_budget,
+            horizontal_pod_autoscaler,
             deployment,
             stage: PhantomData,
         } = prepared;
@@ -177,7 +188,14 @@ impl Applier<'_> {
                         .await?
                 }
             },
-            deployment: self.namespaced(deployment).await?,
+            deployment: self.deployment(deployment, least).await?,
+            horizontal_pod_autoscaler: match horizontal_pod_autoscaler {
+                Some(scaler) => Some(self.namespaced(scaler).await?),
+                None => {
+                    self.remove::<HorizontalPodAutoscaler>(&self.identity.name)
+                        .await?
+                }
+            },
             stage: PhantomData,
         };
         Ok(Outcome { workload, reverted })
@@ -188,7 +206,13 @@ impl Applier<'_> {
     where
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
-        delete_own(&self.api::<K>(), self.identity, name).await?;
+        let namespace = &self.identity.namespace;
+        if !self.memory.is_absent::<K>(namespace, name) {
+            let api = self.api::<K>();
+            if delete_own(&api, self.identity, name).await? {
+                self.memory.note_absence::<K>(namespace, name);
+            }
+        }
         Ok(None)
     }
 
@@ -226,6 +250,8 @@ impl Applier<'_> {
                 object.meta_mut().uid = current.uid();
             }
         }
+        let namespace = object.namespace().unwrap_or_default();
+        self.memory.forget_absence(&K::kind(&()), &namespace, &name);
         let params = PatchParams::apply(MANAGER).force();
         let applied = api
             .patch(&name, &params, &Patch::Apply(&object))
@@ -265,19 +291,20 @@ fn is_edited(current: &ConfigMap, desired: &ConfigMap) -> bool {
     })
 }
 
-/// Deletes this object if it is there and ours.
+/// Deletes this object if it is there and ours; whether it was not.
 pub async fn delete_own<K: Object>(
     api: &Api<K>,
     identity: &Identity,
     name: &str,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Some(current) = get(api, name).await? else {
-        return Ok(());
+        return Ok(true);
     };
     if !identity.owns(current.meta()) {
-        return Ok(());
+        return Ok(true);
     }
-    delete(api, &current).await
+    delete(api, &current).await?;
+    Ok(false)
 }
 
 /// Deletes this very object.

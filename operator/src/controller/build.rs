@@ -3,25 +3,36 @@
 
 mod cluster_role;
 mod deployment;
+mod horizontal_pod_autoscaler;
+mod ingress;
 mod kubeconfig;
 mod network_policy;
 mod pod_disruption_budget;
 mod role;
 mod service;
 mod service_account;
+mod tls_route;
 mod trust;
 
-use std::{collections::BTreeSet, marker::PhantomData};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    net::IpAddr,
+};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 
-pub use self::cluster_role::{Grant, grants};
+pub use self::{
+    cluster_role::{Grant, grants},
+    tls_route::{GATEWAY_GROUP, TLS_ROUTE, TLS_ROUTES, tls_route, tls_route_resource},
+};
 use super::{options::Options, resolve::Resolved};
 
 /// How a container port and the Service's target are called.
@@ -70,6 +81,8 @@ pub struct Workload<Stage> {
     pub kubeconfig: ConfigMap,
     /// How many pods may be away at a time.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
+    /// Who decides how many pods there are, if not the spec.
+    pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscaler>,
     /// The pods.
     pub deployment: Deployment,
     /// How far these objects have come.
@@ -81,6 +94,8 @@ pub struct Workload<Stage> {
 pub struct Surroundings {
     /// The ports of the API server: its Service's and its endpoints'.
     pub api_ports: BTreeSet<i32>,
+    /// Its addresses with the ports there, as far as they are known.
+    pub api_endpoints: BTreeMap<i32, BTreeSet<IpAddr>>,
 }
 
 /// What the certificate step has come to, as far as other objects carry it.
@@ -123,9 +138,15 @@ pub fn workload(resolved: &Resolved, published: &Published) -> Workload<Prepared
             .map(|bundle| trust::build(&resolved.identity, bundle)),
         kubeconfig: kubeconfig::build(resolved, published),
         pod_disruption_budget: pod_disruption_budget::build(resolved),
+        horizontal_pod_autoscaler: horizontal_pod_autoscaler::build(resolved),
         deployment: deployment::build(resolved),
         stage: PhantomData,
     }
+}
+
+/// The Ingress, if it is asked for.
+pub fn ingress(resolved: &Resolved) -> Option<Ingress> {
+    ingress::build(resolved)
 }
 
 /// The Service's URL within the cluster.

@@ -14,7 +14,7 @@ use k8s_openapi::{
 use kube::{Api, Client};
 
 pub use self::names::{cluster_ips, load_balancer_addresses};
-use super::{apply, identity::Identity, resolve::Resolved};
+use super::{apply, identity::Identity, refusal::Fault, resolve::Resolved};
 use crate::pki::{authority, leaf::Facts};
 
 /// Why there is no certificate.
@@ -52,21 +52,6 @@ pub struct Authorities {
     pub not_after: Timestamp,
     /// When the one before ends, while it lasts.
     pub previous_not_after: Option<Timestamp>,
-}
-
-/// What is wrong with a certificate of somebody else's.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// In one word.
-    pub reason: &'static str,
-    /// In a sentence.
-    pub message: String,
-}
-
-impl Fault {
-    fn new(reason: &'static str, message: String) -> Self {
-        Self { reason, message }
-    }
 }
 
 /// Something that was written, for an Event.

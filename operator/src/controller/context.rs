@@ -5,7 +5,7 @@ use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
 
 use super::{
     Error,
-    apply::Memory,
+    apply::{GatewayApi, Memory},
     build::ADMIN_PORT,
     identity::Identity,
     observe::probe::Probe,
@@ -31,6 +31,8 @@ pub struct Context {
     pub probe: Probe,
     /// What was applied.
     pub memory: Memory,
+    /// What the cluster has of the Gateway API.
+    pub gateway: GatewayApi,
     pub(super) transitions: Transitions,
     pub(super) pace: Pace,
 }
@@ -45,6 +47,7 @@ impl Context {
             metrics,
             probe: Probe::new(ADMIN_PORT),
             memory: Memory::default(),
+            gateway: GatewayApi::default(),
             transitions: Transitions::default(),
             pace: Pace::default(),
         }

@@ -29,7 +29,7 @@ use self::{
     build::Published,
     identity::Identity,
     observe::{handshake, pods::Pods},
-    refusal::{Reason, Refusal},
+    refusal::{Fault, Reason, Refusal},
     report::News,
     status::{Problem, Progress, endpoint, writer::Writer},
 };
@@ -108,6 +108,11 @@ async fn advance(
     let resolved = resolve::resolve(validated, options)?;
     progress.resolved = Some(resolved.clone());
     let surroundings = observe::surroundings(client).await?;
+    if resolved.has_strict_egress() && surroundings.api_endpoints.is_empty() {
+        let message = "the API server's endpoints are not known: its ports are open to any address";
+        let fault = Fault::new("APIEndpointsUnknown", message.to_owned());
+        progress.faults.network_policy = Some(fault);
+    }
     let published = writer.status().settings;
     let grants = context
         .transitions
@@ -140,10 +145,12 @@ async fn advance(
         return Err(Refusal::new(Reason::SettingsPruned, message).into());
     }
 
-    let applying = applier.workload(build::workload(&resolved, &published));
+    let workload = build::workload(&resolved, &published);
+    let applying = applier.workload(workload, resolved.scaling.least());
     let Outcome { workload, reverted } = Box::pin(applying).await?;
     news.reverted = reverted;
     progress.workload = Some(workload);
+    progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.gateway)).await;
     let pods = Pods::observe(client, identity, &context.probe).await?;
     if pods.ready() > 0 {
         let name = &published.server_name;

@@ -34,6 +34,22 @@ impl Reason {
     }
 }
 
+/// Something that is wrong and holds up nothing else.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// In one word.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault.
+    pub fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
 /// One thing that is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use oidcproxy_crds::v1alpha1::{
     authentication::RESERVED_PREFIXES,
     deployment::Deployment,
+    exposure::Exposure,
     lifecycle::Drain,
-    network_policy::{NetworkPolicy, NetworkPolicyMode},
+    network_policy::{EgressMode, NetworkPolicy, NetworkPolicyMode},
     service::{Service, ServiceType},
     serving::SelfIssued,
     settings::{
@@ -24,6 +25,10 @@ use super::{
 };
 
 const HTTPS: i32 = 443;
+/// As many pods as there are unless the spec says otherwise.
+const REPLICAS: i32 = 2;
+/// In percent of what is requested.
+const CPU_UTILIZATION: i32 = 80;
 
 /// A spec with every default filled in.
 #[derive(Clone, Debug)]
@@ -47,9 +52,11 @@ pub struct Resolved {
     /// When nodes pull it.
     pub image_pull_policy: Option<String>,
     /// How many pods.
-    pub replicas: i32,
+    pub scaling: Scaling,
     /// The rest of `spec.deployment`.
     pub deployment: Deployment,
+    /// Routes from outside the cluster.
+    pub exposure: Exposure,
     /// `spec.service`.
     pub service: Service,
     /// The Service's port.
@@ -60,6 +67,49 @@ pub struct Resolved {
     pub login: Option<Login>,
     /// The domain of the cluster's DNS.
     pub cluster_domain: String,
+}
+
+/// How many pods there are, or who decides that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scaling {
+    /// The spec.
+    Fixed(i32),
+    /// A HorizontalPodAutoscaler, within bounds.
+    Automatic {
+        /// At least.
+        min: i32,
+        /// At most.
+        max: i32,
+        /// Share of the requested CPU to aim at, in percent.
+        cpu: Option<i32>,
+        /// Open streams of a pod to aim at.
+        streams: Option<i32>,
+    },
+}
+
+impl Scaling {
+    fn of(deployment: &Deployment) -> Self {
+        let Some(given) = &deployment.autoscaling else {
+            return Self::Fixed(deployment.replicas.unwrap_or(REPLICAS));
+        };
+        let (cpu, streams) = (given.target_cpu_utilization, given.target_streams);
+        Self::Automatic {
+            min: given
+                .min_replicas
+                .unwrap_or_else(|| REPLICAS.min(given.max_replicas)),
+            max: given.max_replicas,
+            cpu: cpu.or_else(|| streams.is_none().then_some(CPU_UTILIZATION)),
+            streams,
+        }
+    }
+
+    /// The fewest that there should ever be.
+    pub fn least(self) -> i32 {
+        match self {
+            Self::Fixed(replicas) => replicas,
+            Self::Automatic { min, .. } => min,
+        }
+    }
 }
 
 /// How long certificates live.
@@ -98,6 +148,22 @@ pub struct Login {
 }
 
 impl Resolved {
+    /// Whether the pods may reach named peers only.
+    pub fn has_strict_egress(&self) -> bool {
+        let policy = self.network_policy.as_ref();
+        let egress = policy.and_then(|policy| policy.egress.as_ref());
+        egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict))
+    }
+
+    /// The names that a route can be chosen by; addresses are not sent by clients.
+    pub fn dns_hostnames(&self) -> Vec<String> {
+        let names = self.hostnames.iter();
+        names
+            .filter(|name| name.parse::<std::net::IpAddr>().is_err())
+            .cloned()
+            .collect()
+    }
+
     /// Whether the address is known only once a load balancer has one.
     pub fn waits_for_load_balancer(&self) -> bool {
         self.service.type_ == Some(ServiceType::LoadBalancer)
@@ -145,8 +211,9 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
             .clone()
             .unwrap_or_else(|| options.proxy_image.clone()),
         image_pull_policy: options.image_pull_policy.clone(),
-        replicas: deployment.replicas.unwrap_or(2),
+        scaling: Scaling::of(&deployment),
         deployment,
+        exposure: spec.exposure.unwrap_or_default(),
         port: service.port.unwrap_or(HTTPS),
         service,
         network_policy: Some(spec.network_policy.unwrap_or_default())
@@ -284,7 +351,7 @@ pub(super) mod tests {
         );
         assert_eq!(settings.drain.delay_seconds, 5);
         assert_eq!(settings.drain.deadline_seconds, 30);
-        assert_eq!((resolved.replicas, resolved.port), (2, 443));
+        assert_eq!((resolved.scaling, resolved.port), (Scaling::Fixed(2), 443));
         assert_eq!(resolved.lifetimes.leaf, Duration::from_hours(2160));
         assert_eq!(resolved.image, "proxy:1");
         assert!(resolved.network_policy.is_some());
@@ -303,11 +370,36 @@ pub(super) mod tests {
         }));
         assert_eq!(resolved.settings.drain.delay_seconds, 2);
         assert_eq!(resolved.settings.drain.deadline_seconds, 60);
-        assert_eq!((resolved.replicas, resolved.port), (1, 8443));
+        assert_eq!((resolved.scaling, resolved.port), (Scaling::Fixed(1), 8443));
         assert_eq!(resolved.settings.logging.format, LogFormat::Json);
         assert!(resolved.waits_for_load_balancer());
         assert!(resolved.network_policy.is_none());
         assert_eq!(resolved.login.unwrap().client_id, "kubernetes");
+    }
+
+    #[test]
+    fn an_autoscaler_has_bounds_and_a_target() {
+        let of = |given: serde_json::Value| {
+            resolved(json!({"deployment": {"autoscaling": given}})).scaling
+        };
+        let plain = Scaling::Automatic {
+            min: 2,
+            max: 5,
+            cpu: Some(80),
+            streams: None,
+        };
+        assert_eq!(of(json!({"maxReplicas": 5})), plain);
+        let streams = of(json!({"maxReplicas": 1, "targetStreams": 100}));
+        assert_eq!(
+            streams,
+            Scaling::Automatic {
+                min: 1,
+                max: 1,
+                cpu: None,
+                streams: Some(100)
+            }
+        );
+        assert_eq!((plain.least(), Scaling::Fixed(3).least()), (2, 3));
     }
 
     #[test]

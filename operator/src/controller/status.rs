@@ -19,7 +19,7 @@ use super::{
     certificates::{Authorities, Issued},
     identity::Identity,
     observe::pods::Pods,
-    refusal::{Reason, Refusal, truncated},
+    refusal::{Fault, Reason, Refusal, truncated},
     resolve::Resolved,
 };
 use crate::pki::leaf::Facts;
@@ -39,8 +39,21 @@ pub struct Progress {
     pub pods: Option<Pods>,
     /// Whether the Service answers as clients expect.
     pub handshake: Option<Result<(), String>>,
+    /// What is wrong beside.
+    pub faults: Faults,
     /// Why it went no further.
     pub problem: Option<Problem>,
+}
+
+/// What is wrong and holds up nothing else.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// A grant that does not have its effect.
+    pub rbac: Option<Fault>,
+    /// A NetworkPolicy that is wider than asked for.
+    pub network_policy: Option<Fault>,
+    /// A route that could not be made.
+    pub exposure: Option<Fault>,
 }
 
 /// Why a pass went no further.
@@ -136,7 +149,13 @@ pub fn derive(
             status.certificate = Some(certificate(facts, issued.authorities));
         }
         status.selector = Some(selector(identity));
-        status.replicas.get_or_insert_default().desired = resolved.replicas;
+        status.replicas.get_or_insert_default().desired = resolved.scaling.least();
+    }
+    if let Some(workload) = &progress.workload {
+        let spec = workload.deployment.spec.as_ref();
+        if let Some(desired) = spec.and_then(|spec| spec.replicas) {
+            status.replicas.get_or_insert_default().desired = desired;
+        }
     }
     if let Some(pods) = &progress.pods {
         let replicas = status.replicas.get_or_insert_default();

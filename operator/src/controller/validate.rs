@@ -1,6 +1,7 @@
 //! First step: is the spec something that can be realised? Everything that is wrong is found at
 //! once; nothing is changed, nothing asked.
 
+mod exposure;
 mod issuers;
 mod not_implemented;
 mod pods;
@@ -60,6 +61,7 @@ pub fn validate(
     check_allowed_groups(&spec.authentication.allowed_reserved_groups, &mut findings);
     check_impersonation(spec.impersonation.as_ref(), &mut findings);
     let ca_bundle = serving::check(spec.serving.as_ref(), &identity, references, &mut findings);
+    exposure::check(spec, &mut findings);
     pods::check(spec, &mut findings);
     match Refusal::of(&findings.0) {
         Some(refusal) => Err(refusal),

@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
@@ -29,7 +30,7 @@ use super::{
     dereference::referenced_names,
     error_policy,
     identity::{MANAGED_BY, OWNER_NAME, OWNER_NAMESPACE},
-    observe::SERVICE_NAME,
+    observe::{API_NAMESPACE, API_SERVICE, SERVICE_NAME},
     options::Namespaces,
     reconcile,
 };
@@ -48,7 +49,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     for scope in scopes(&context.options.namespaces) {
         controller = watch_namespace(controller, client, scope.as_deref(), &store);
     }
-    watch_cluster(controller, client)
+    watch_cluster(controller, client, store)
         .with_config(
             Config::default()
                 .concurrency(CONCURRENCY)
@@ -110,7 +111,9 @@ fn watch_namespace(
     controller = owns::<Service>(controller, client, namespace);
     controller = owns::<Deployment>(controller, client, namespace);
     controller = owns::<PodDisruptionBudget>(controller, client, namespace);
+    controller = owns::<HorizontalPodAutoscaler>(controller, client, namespace);
     controller = owns::<NetworkPolicy>(controller, client, namespace);
+    controller = owns::<Ingress>(controller, client, namespace);
     controller = owns::<Role>(controller, client, namespace);
     controller = owns::<RoleBinding>(controller, client, namespace);
     let (secrets, maps) = (store.clone(), store.clone());
@@ -136,12 +139,28 @@ fn watch_namespace(
 }
 
 /// Cluster-scoped children have no owner reference; their labels say whose they are.
-fn watch_cluster(controller: Controller<Guarded>, client: &Client) -> Controller<Guarded> {
+fn watch_cluster(
+    controller: Controller<Guarded>,
+    client: &Client,
+    store: Store<Guarded>,
+) -> Controller<Guarded> {
+    let api_slices: Api<PartialObjectMeta<EndpointSlice>> =
+        Api::namespaced(client.clone(), API_NAMESPACE);
+    let of_api = watcher::Config::default().labels(&format!("{SERVICE_NAME}={API_SERVICE}"));
     let roles: Api<PartialObjectMeta<ClusterRole>> = Api::all(client.clone());
     let bindings: Api<PartialObjectMeta<ClusterRoleBinding>> = Api::all(client.clone());
     controller
         .watches(roles, managed(), |role| labelled_owner(&role))
         .watches(bindings, managed(), |binding| labelled_owner(&binding))
+        // Where the API server is stands in every NetworkPolicy.
+        .watches(api_slices, of_api, move |_| everyone(&store))
+}
+
+fn everyone(store: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
+    let all = store.state();
+    all.iter()
+        .map(|guarded| ObjectRef::from_obj(guarded.as_ref()))
+        .collect()
 }
 
 fn labelled_owner<K: Resource>(child: &PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {

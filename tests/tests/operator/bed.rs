@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 13] = [
+pub(crate) const ALLOWED: [&str; 17] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -57,6 +57,10 @@ pub(crate) const ALLOWED: [&str; 13] = [
     "t-marks",
     "t-roots",
     "t-provided",
+    "t-scaled",
+    "t-exposed",
+    "t-strict",
+    "t-balanced",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";

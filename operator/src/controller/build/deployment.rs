@@ -22,7 +22,10 @@ use k8s_openapi::{
 };
 
 use super::{ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
-use crate::controller::{identity::Identity, resolve::Resolved};
+use crate::controller::{
+    identity::Identity,
+    resolve::{Resolved, Scaling},
+};
 
 const CONTAINER: &str = "proxy";
 const ADMIN: &str = "admin";
@@ -41,7 +44,11 @@ pub(super) fn build(resolved: &Resolved) -> Deployment {
     Deployment {
         metadata: identity.child(&identity.name),
         spec: Some(DeploymentSpec {
-            replicas: Some(resolved.replicas),
+            // What an autoscaler decides is not ours to set.
+            replicas: match resolved.scaling {
+                Scaling::Fixed(replicas) => Some(replicas),
+                Scaling::Automatic { .. } => None,
+            },
             selector: selector(identity),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),
@@ -105,7 +112,12 @@ fn pod(resolved: &Resolved) -> PodSpec {
             given
                 .topology_spread_constraints
                 .clone()
-                .unwrap_or_else(|| vec![spread(&resolved.identity)]),
+                .unwrap_or_else(|| {
+                    let domains = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+                    domains
+                        .map(|domain| spread(&resolved.identity, domain))
+                        .to_vec()
+                }),
         ),
         priority_class_name: given.priority_class_name.clone(),
         ..PodSpec::default()
@@ -253,10 +265,10 @@ fn token_volume() -> Volume {
     }
 }
 
-fn spread(identity: &Identity) -> TopologySpreadConstraint {
+fn spread(identity: &Identity, domain: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
-        topology_key: "kubernetes.io/hostname".into(),
+        topology_key: domain.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".into(),
         label_selector: Some(selector(identity)),
         match_label_keys: Some(vec!["pod-template-hash".into()]),
@@ -398,6 +410,19 @@ mod tests {
             pod["containers"][0]["resources"],
             json!({"requests": {"cpu": "1"}})
         );
+    }
+
+    #[test]
+    fn pods_are_spread_and_an_autoscaler_counts_them() {
+        let spec = &built(json!({"deployment": {"autoscaling": {"maxReplicas": 3}}}))["spec"];
+        assert!(spec.get("replicas").is_none());
+        let spread = &spec["template"]["spec"]["topologySpreadConstraints"];
+        let domains = [&spread[0]["topologyKey"], &spread[1]["topologyKey"]];
+        assert_eq!(
+            domains,
+            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        );
+        assert_eq!(spread[1]["whenUnsatisfiable"], "ScheduleAnyway");
     }
 
     #[test]

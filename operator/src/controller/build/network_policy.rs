@@ -1,5 +1,5 @@
-//! Who may reach the pods and what they may reach. Egress names ports, not peers: issuers'
-//! addresses rotate, and not every network plugin matches nodes by address.
+//! Who may reach the pods and what they may reach. Egress names ports, not peers, unless `Strict`
+//! is asked for: issuers' addresses rotate, and not every network plugin matches nodes by address.
 //!
 //! A JWKS document at yet another port needs a rule of its own in `networkPolicy.egress.rules`.
 
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::{
     api::networking::v1::{
-        NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
-        NetworkPolicyPort, NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule,
+        NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -27,14 +27,11 @@ pub(super) fn build(
     let identity = &resolved.identity;
     let mut scrapers = vec![operator(options)];
     scrapers.extend(given.metrics_from.clone());
-    let mut egress = vec![egress(&[port("UDP", 53), port("TCP", 53)])];
-    let mut ports = surroundings.api_ports.clone();
-    ports.extend(issuer_ports(&resolved.settings));
-    let ports: Vec<NetworkPolicyPort> = ports
-        .into_iter()
-        .map(|number| port("TCP", number))
-        .collect();
-    egress.push(self::egress(&ports));
+    let mut egress = if resolved.has_strict_egress() {
+        strict(surroundings)
+    } else {
+        by_port(&resolved.settings, surroundings)
+    };
     egress.extend(given.egress.iter().flat_map(|egress| egress.rules.clone()));
     Some(NetworkPolicy {
         metadata: identity.child(&identity.name),
@@ -57,6 +54,49 @@ pub(super) fn build(
             egress: Some(egress),
         }),
     })
+}
+
+const DNS: [(&str, i32); 2] = [("UDP", 53), ("TCP", 53)];
+
+/// DNS, the API server's and the issuers' ports, at any address.
+fn by_port(settings: &Settings, surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
+    let mut ports = surroundings.api_ports.clone();
+    ports.extend(issuer_ports(settings));
+    let ports: Vec<(&str, i32)> = ports.into_iter().map(|number| ("TCP", number)).collect();
+    vec![egress(&DNS, None), egress(&ports, None)]
+}
+
+/// The cluster's DNS and the API server where it is; everything else the user has to name.
+fn strict(surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
+    let dns = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(labels([("kubernetes.io/metadata.name", "kube-system")])),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    let mut rules = vec![egress(&DNS, Some(vec![dns]))];
+    for (number, addresses) in &surroundings.api_endpoints {
+        let peers = addresses.iter().map(|address| NetworkPolicyPeer {
+            ip_block: Some(IPBlock {
+                cidr: format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 }),
+                except: None,
+            }),
+            ..NetworkPolicyPeer::default()
+        });
+        rules.push(egress(&[("TCP", *number)], Some(peers.collect())));
+    }
+    if surroundings.api_endpoints.is_empty() {
+        // A proxy that cannot reach the API server is of no use; a condition says that this is
+        // wider than asked for.
+        let ports: Vec<(&str, i32)> = surroundings
+            .api_ports
+            .iter()
+            .map(|number| ("TCP", *number))
+            .collect();
+        rules.push(egress(&ports, None));
+    }
+    rules
 }
 
 /// The operator asks each pod for its state.
@@ -87,10 +127,13 @@ fn issuer_ports(settings: &Settings) -> BTreeSet<i32> {
         .collect()
 }
 
-fn egress(ports: &[NetworkPolicyPort]) -> NetworkPolicyEgressRule {
+fn egress(ports: &[(&str, i32)], to: Option<Vec<NetworkPolicyPeer>>) -> NetworkPolicyEgressRule {
+    let ports = ports
+        .iter()
+        .map(|(protocol, number)| port(protocol, *number));
     NetworkPolicyEgressRule {
-        ports: Some(ports.to_vec()),
-        to: None,
+        ports: Some(ports.collect()),
+        to,
     }
 }
 
@@ -112,6 +155,14 @@ mod tests {
     fn built(spec: Value) -> Value {
         let surroundings = Surroundings {
             api_ports: [443, 6443].into(),
+            api_endpoints: [
+                (443, ["10.0.0.1".parse().unwrap()].into()),
+                (
+                    6443,
+                    ["fd00::5".parse().unwrap(), "192.0.2.5".parse().unwrap()].into(),
+                ),
+            ]
+            .into(),
         };
         serde_json::to_value(build(&resolved(spec), &surroundings, &options())).unwrap()
     }
@@ -162,6 +213,34 @@ mod tests {
             .collect();
         assert_eq!(numbers, [443, 6443, 8443, 9000]);
         assert_eq!(policy["spec"]["egress"][2], rule);
+    }
+
+    #[test]
+    fn strict_means_named_peers_only() {
+        let rule = json!({"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"protocol": "TCP", "port": 443}]});
+        let spec = json!({"networkPolicy": {"egress": {"mode": "Strict", "rules": [rule]}}});
+        let policy = built(spec.clone());
+        let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
+        let port = |number: i32| json!([{"protocol": "TCP", "port": number}]);
+        assert_eq!(
+            policy["spec"]["egress"],
+            json!([
+                {
+                    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+                    "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+                },
+                {"to": [block("10.0.0.1/32")], "ports": port(443)},
+                {"to": [block("192.0.2.5/32"), block("fd00::5/128")], "ports": port(6443)},
+                rule,
+            ])
+        );
+        let unknown = Surroundings {
+            api_ports: [443].into(),
+            ..Surroundings::default()
+        };
+        let policy = build(&resolved(spec), &unknown, &options());
+        let policy = serde_json::to_value(policy).unwrap();
+        assert_eq!(policy["spec"]["egress"][1], json!({"ports": port(443)}));
     }
 
     #[test]

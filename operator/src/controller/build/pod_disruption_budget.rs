@@ -9,7 +9,7 @@ use crate::controller::resolve::Resolved;
 
 pub(super) fn build(resolved: &Resolved) -> Option<PodDisruptionBudget> {
     let identity = &resolved.identity;
-    (resolved.replicas > 1).then(|| PodDisruptionBudget {
+    (resolved.scaling.least() > 1).then(|| PodDisruptionBudget {
         metadata: identity.child(&identity.name),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),

@@ -9,11 +9,11 @@ use k8s_openapi::{
 use kube::{Api, Client};
 use url::{Host, Url};
 
-use super::{Error, Fault, Issued, secrets::value};
+use super::{Error, Issued, secrets::value};
 use crate::{
     controller::{
         apply,
-        refusal::truncated,
+        refusal::{Fault, truncated},
         resolve::{Provided, Resolved},
         status::endpoint,
     },

@@ -10,7 +10,7 @@ use oidcproxy_crds::{
 };
 
 use super::Progress;
-use crate::controller::certificates::load_balancer_addresses;
+use crate::controller::{certificates::load_balancer_addresses, refusal::Fault};
 
 /// What a condition says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +33,10 @@ impl Verdict {
         Self::new(Some(true), reason, message)
     }
 
+    fn fault(fault: &Fault) -> Self {
+        Self::no(fault.reason, fault.message.as_str())
+    }
+
     pub(super) fn no(reason: &str, message: impl Into<String>) -> Self {
         Self::new(Some(false), reason, message)
     }
@@ -48,7 +52,7 @@ pub(super) fn ready(progress: &Progress, replicas: ReplicaStatus) -> Verdict {
         .as_ref()
         .and_then(|issued| issued.fault.as_ref());
     if let Some(fault) = fault {
-        return Verdict::no(fault.reason, fault.message.as_str());
+        return Verdict::fault(fault);
     }
     let (Some(workload), Some(pods)) = (&progress.workload, &progress.pods) else {
         return Verdict::no(
@@ -90,6 +94,7 @@ pub(super) fn standing(
     progress: &Progress,
     status: &OidcProxyStatus,
 ) -> Option<Verdict> {
+    let faults = &progress.faults;
     match type_ {
         types::SERVING => progress.pods.as_ref().map(|pods| {
             if pods.any_serves() {
@@ -108,9 +113,16 @@ pub(super) fn standing(
             )
         }),
         types::CERTIFICATE_READY => progress.issued.as_ref().map(|issued| match &issued.fault {
-            Some(fault) => Verdict::no(fault.reason, fault.message.as_str()),
+            Some(fault) => Verdict::fault(fault),
             None => Verdict::yes("Issued", "the serving certificate is in its Secret"),
         }),
+        types::RBAC_READY if faults.rbac.is_some() => faults.rbac.as_ref().map(Verdict::fault),
+        types::NETWORK_POLICY_APPLIED if faults.network_policy.is_some() => {
+            faults.network_policy.as_ref().map(Verdict::fault)
+        }
+        types::ENDPOINT_READY if faults.exposure.is_some() => {
+            waits_for_address(progress).or_else(|| faults.exposure.as_ref().map(Verdict::fault))
+        }
         types::RBAC_READY => progress.foundation.as_ref().map(|_| {
             Verdict::yes(
                 "Granted",

@@ -7,7 +7,6 @@ use super::*;
 use crate::{
     controller::{
         build::{self, Prepared, Published, Surroundings, grants},
-        certificates::Fault,
         observe::pods::tests::{pods, state},
         resolve::tests::resolved,
         validate::tests::options,
@@ -64,6 +63,7 @@ fn workload(resolved: &Resolved, deployment: &Value) -> Workload<Applied> {
         trust: prepared.trust,
         kubeconfig: prepared.kubeconfig,
         pod_disruption_budget: prepared.pod_disruption_budget,
+        horizontal_pod_autoscaler: prepared.horizontal_pod_autoscaler,
         deployment: applied,
         stage: PhantomData,
     }
@@ -111,6 +111,7 @@ pub(in crate::controller) fn good(spec: Value) -> Progress {
         workload: Some(workload(&resolved, &available())),
         pods: Some(pods(vec![Some(one.clone()), Some(one)])),
         handshake: Some(Ok(())),
+        faults: Faults::default(),
         problem: None,
         issued: Some(issued),
         resolved: Some(resolved),
@@ -323,4 +324,33 @@ fn the_end_of_an_older_root_is_published_while_it_lasts() {
     authorities.unwrap().previous_not_after = Some(end);
     let certificate = of(&progress).certificate.unwrap();
     assert_eq!(certificate.previous_authority_not_after, Some(Time(end)));
+}
+
+#[test]
+fn what_is_wrong_beside_is_said_and_does_not_touch_ready() {
+    let mut progress = good(json!({}));
+    let fault = |reason| Some(Fault::new(reason, "x".into()));
+    progress.faults = Faults {
+        exposure: fault("GatewayAPINotInstalled"),
+        network_policy: fault("APIEndpointsUnknown"),
+        rbac: fault("GrantMissing"),
+    };
+    let status = of(&progress);
+    for (type_, expected) in [
+        ("EndpointReady", "False GatewayAPINotInstalled"),
+        ("NetworkPolicyApplied", "False APIEndpointsUnknown"),
+        ("RBACReady", "False GrantMissing"),
+        ("Ready", "True Ready"),
+    ] {
+        assert_eq!(says(&status, type_).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_autoscaler_says_how_many_are_wanted() {
+    let mut progress = good(json!({"deployment": {"autoscaling": {"maxReplicas": 9}}}));
+    assert_eq!(of(&progress).replicas.unwrap().desired, 2);
+    let workload = progress.workload.as_mut().unwrap();
+    workload.deployment.spec.as_mut().unwrap().replicas = Some(5);
+    assert_eq!(of(&progress).replicas.unwrap().desired, 5);
 }

@@ -7,7 +7,6 @@ use oidcproxy_crds::{
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
         impersonation::{ClientIpExtra, Impersonation},
         lifecycle::{Limits, Sessions},
-        network_policy::EgressMode,
         serving::{ProxyProtocol, Serving},
     },
 };
@@ -23,30 +22,12 @@ pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Find
     if let Some(serving) = &spec.serving {
         self::serving(serving, findings);
     }
-    if let Some(deployment) = &spec.deployment {
-        refuse(
-            findings,
-            deployment.autoscaling.is_some(),
-            "deployment.autoscaling",
-        );
-        if deployment.image.is_some() && !options.allow_image_override {
-            let message = "needs an operator that runs with --allow-image-override";
-            findings.add(Reason::NotImplemented, "deployment.image", message);
-        }
+    let deployment = spec.deployment.as_ref();
+    if deployment.is_some_and(|given| given.image.is_some()) && !options.allow_image_override {
+        let message = "needs an operator that runs with --allow-image-override";
+        findings.add(Reason::NotImplemented, "deployment.image", message);
     }
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    if let Some(exposure) = &spec.exposure {
-        refuse(exposure.gateway.is_some(), "exposure.gateway");
-        refuse(exposure.ingress.is_some(), "exposure.ingress");
-    }
-    let egress = spec
-        .network_policy
-        .as_ref()
-        .and_then(|policy| policy.egress.as_ref());
-    refuse(
-        egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict)),
-        "networkPolicy.egress.mode Strict",
-    );
     refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
     refuse(
         differs(spec.sessions.as_ref(), &Sessions::default()),

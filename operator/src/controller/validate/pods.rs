@@ -1,10 +1,15 @@
 //! The pods, how they leave, and the kubeconfig that leads to them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use oidcproxy_crds::{
     OidcProxySpec,
-    v1alpha1::{deployment::Deployment, kubeconfig::Kubeconfig, lifecycle::Drain},
+    v1alpha1::{
+        deployment::{Autoscaling, Deployment},
+        kubeconfig::Kubeconfig,
+        lifecycle::Drain,
+    },
 };
 
 use super::Findings;
@@ -36,8 +41,35 @@ fn check_deployment(deployment: &Deployment, findings: &mut Findings) {
     if deployment.replicas.is_some() && deployment.autoscaling.is_some() {
         findings.invalid("deployment", "replicas and autoscaling exclude each other");
     }
+    if let Some(autoscaling) = &deployment.autoscaling {
+        check_autoscaling(autoscaling, deployment, findings);
+    }
     if deployment.replicas.is_some_and(|replicas| replicas < 1) {
         findings.invalid("deployment.replicas", "must be at least 1");
+    }
+}
+
+fn check_autoscaling(autoscaling: &Autoscaling, deployment: &Deployment, findings: &mut Findings) {
+    if autoscaling
+        .min_replicas
+        .is_some_and(|min| min > autoscaling.max_replicas)
+    {
+        let message = "must not be above maxReplicas";
+        findings.invalid("deployment.autoscaling.minReplicas", message);
+    }
+    let by_cpu =
+        autoscaling.target_cpu_utilization.is_some() || autoscaling.target_streams.is_none();
+    let has_cpu = |amounts: &Option<BTreeMap<String, Quantity>>| {
+        amounts.as_ref().is_some_and(|all| all.contains_key("cpu"))
+    };
+    // A limit is a request where there is none.
+    let unmeasured = deployment
+        .resources
+        .as_ref()
+        .is_some_and(|given| !has_cpu(&given.requests) && !has_cpu(&given.limits));
+    if by_cpu && unmeasured {
+        let message = "autoscaling by CPU needs a request of cpu";
+        findings.invalid("deployment.resources.requests", message);
     }
 }
 

@@ -51,24 +51,8 @@ fn what_is_not_implemented_is_refused() {
             json!({"serving": {"proxyProtocol": "Required"}}),
         ),
         (
-            "deployment.autoscaling",
-            json!({"deployment": {"autoscaling": {"maxReplicas": 3}}}),
-        ),
-        (
             "deployment.image",
             json!({"deployment": {"image": "other:1"}}),
-        ),
-        (
-            "exposure.gateway",
-            json!({"exposure": {"gateway": {"parentRefs": [{"name": "x"}]}}}),
-        ),
-        (
-            "exposure.ingress",
-            json!({"exposure": {"ingress": {"annotations": {"a": "b"}}}}),
-        ),
-        (
-            "networkPolicy.egress.mode",
-            json!({"networkPolicy": {"egress": {"mode": "Strict"}}}),
         ),
         ("audit", json!({"audit": {"log": {"enabled": true}}})),
         ("audit", json!({"audit": {"policyFrom": key_ref}})),
@@ -253,6 +237,30 @@ fn what_is_wrong_names_its_field() {
         (
             "service.labels",
             json!({"service": {"labels": {"app.kubernetes.io/managed-by": "x"}}}),
+        ),
+        (
+            "deployment",
+            json!({"deployment": {"replicas": 2, "autoscaling": {"maxReplicas": 3}}}),
+        ),
+        (
+            "deployment.autoscaling.minReplicas",
+            json!({"deployment": {"autoscaling": {"minReplicas": 4, "maxReplicas": 3}}}),
+        ),
+        (
+            "deployment.resources.requests",
+            json!({"deployment": {"autoscaling": {"maxReplicas": 3}, "resources": {"requests": {"memory": "1Gi"}}}}),
+        ),
+        (
+            "exposure.gateway",
+            json!({"serving": {"hostnames": ["10.0.0.1"]}, "exposure": {"gateway": {"parentRefs": [{"name": "x"}]}}}),
+        ),
+        (
+            "exposure.ingress",
+            json!({"exposure": {"ingress": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "exposure.ingress.annotations",
+            json!({"serving": {"hostnames": ["a"]}, "exposure": {"ingress": {"annotations": {}}}}),
         ),
         ("drain.delay", json!({"drain": {"delay": "-1s"}})),
         ("drain.deadline", json!({"drain": {"deadline": "48h"}})),
