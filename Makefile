@@ -7,8 +7,9 @@ include e2e-kind/cluster.mk
 
 CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
+E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-chart test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -55,10 +56,15 @@ test-control-plane: ## The proxy and the operator against a real kube-apiserver,
 test-chart: clients ## The chart: lint, templates, schema
 	. e2e-kind/cluster/settings.sh && charts/test.sh "$$CACHE_DIR/clients/36/helm" && charts/test.sh "$$CACHE_DIR/clients/28/helm"
 
-test-cluster: ## The end-to-end suite on the cluster, with Keycloak
+test-cluster: other-clients ## The end-to-end suite on the cluster, with Keycloak
 	$(MAKE) --no-print-directory cluster-check images
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
-	$(CARGO) test --locked -p oidcproxy-e2e -- --test-threads=2
+	$(E2E) -p oidcproxy-e2e -- --test-threads=2
 
-test-all: test demo ## Everything, the demo, and more time to fuzz
+test-clients: other-clients ## Client libraries and Helm through the proxy, and streams that are idle for minutes
+	$(MAKE) --no-print-directory cluster-check images
+	$(MAKE) --no-print-directory issuer ISSUER=keycloak
+	$(E2E) -p oidcproxy-e2e --test suite -- --include-ignored other_clients::
+
+test-all: test test-clients demo ## Everything, idle streams, the demo, and more time to fuzz
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),120) e2e-kind/ci/fuzz.sh

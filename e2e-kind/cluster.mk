@@ -3,7 +3,7 @@ CLUSTER := e2e-kind/cluster
 # Login shells set USER for everybody, so only one that was given to make counts.
 TOKEN_USER := $(if $(findstring command line,$(origin USER)),$(USER),alice)
 
-.PHONY: cluster cluster-down cluster-check issuer issuer-down token images clients
+.PHONY: cluster cluster-down cluster-check issuer issuer-down token images clients other-clients
 cluster: ## Brings up the test cluster (kind, or a node without Docker)
 	@$(CLUSTER)/cluster.sh up
 
@@ -28,3 +28,6 @@ images: cluster ## Builds both images and loads them into the cluster
 
 clients: ## Installs kubectl 1.36 and 1.28, Helm 4 and 3 into the cache
 	@$(CLUSTER)/clients.sh
+
+other-clients: ## Installs client libraries of three languages into the cache
+	@$(CLUSTER)/other-clients.sh

@@ -90,6 +90,11 @@ impl Suite {
         self.directory.path()
     }
 
+    /// The kubeconfig that the shared resource publishes, without a user.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// The namespace of the shared resource and its pod `target`.
     pub fn namespace(&self) -> &'static str {
         SHARED

@@ -15,5 +15,6 @@ mod children;
 mod clients;
 mod deletion;
 mod network;
+mod other_clients;
 mod refusals;
 mod rest;
