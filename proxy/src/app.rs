@@ -7,14 +7,17 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use oidcproxy_crds::v1alpha1::settings::DrainSettings;
-use tokio::signal::unix::{SignalKind, signal};
+use oidcproxy_crds::v1alpha1::settings::{AuditSettings, DrainSettings};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     admin::Admin,
     args::Args,
-    audit::{AccessLog, Trail},
+    audit::{AccessLog, AuditBackends, Trail},
     drain::Drain,
     forward::{Streams, Upstream},
     impersonate::Reviewer,
@@ -25,6 +28,9 @@ use crate::{
     settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
     telemetry,
 };
+
+/// What audit events have at least to reach their webhook when we leave.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the proxy until a signal ends it. What keeps it from starting is one line on standard
 /// error and a code other than zero.
@@ -68,14 +74,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let tls = Arc::new(ServerTls::new(Arc::clone(&certificate))?);
     let upstream = Upstream::new(&config).await?;
     let client = review_client(config)?;
-    let store = SettingsStore::new(Arc::clone(&metrics));
+    let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
+    let mut audit = AuditBackends::new(&access_log, args.mounts.clone(), Arc::clone(&metrics));
+    let audit_settings = audit_settings(&args, &mut audit).await?;
+    let audit = Arc::new(audit);
+    let store = SettingsStore::new(Arc::clone(&metrics), Arc::clone(&audit));
     let readiness = Readiness::new(Arc::clone(&store), drain.clone(), Arc::clone(&metrics));
     let admin_listener = bind(args.bind_address, args.readiness_probe_port)?;
     let listener = bind(args.bind_address, args.secure_port)?;
-    follow_settings(&args, &client, &store).await?;
+    follow_settings(&args, audit_settings, &client, &store).await?;
     follow_tls_version(Arc::clone(&store), Arc::clone(&tls));
 
-    let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
     let streams = Streams {
         tasks: TaskTracker::new(),
         end: drain.end.clone(),
@@ -126,6 +135,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         streams.tasks.wait().await;
     };
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let end = Instant::now() + seconds(delay_seconds) + seconds(deadline_seconds);
     let leave = drain.run(seconds(delay_seconds), seconds(deadline_seconds), settled);
     tokio::select! {
         () = leave => {}
@@ -140,6 +150,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || log_thread.join()),
     )
     .await;
+    let end = end.max(Instant::now() + LAST_EVENTS);
+    if tokio::time::timeout_at(end, audit.close()).await.is_err() {
+        tracing::error!("the deadline is over: audit events that still wait are lost");
+    }
     Ok(())
 }
 
@@ -162,8 +176,19 @@ fn review_client(mut config: Config) -> anyhow::Result<Client> {
     Client::try_from(config).context("cannot make a client for kube-apiserver")
 }
 
+async fn audit_settings(
+    args: &Args,
+    backends: &mut AuditBackends,
+) -> anyhow::Result<Option<AuditSettings>> {
+    if args.oidc_proxy.is_some() && args.audit.are_given() {
+        anyhow::bail!("--oidc-proxy and the --audit flags exclude each other");
+    }
+    Ok(args.audit.settings(backends).await?)
+}
+
 async fn follow_settings(
     args: &Args,
+    audit: Option<AuditSettings>,
     client: &Client,
     store: &Arc<SettingsStore>,
 ) -> anyhow::Result<()> {
@@ -178,6 +203,7 @@ async fn follow_settings(
     let log_format = args.log_format.map(Into::into).unwrap_or_default();
     let mut base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
     base.authentication.disallowed_issuers = args.service_account_issuer.clone();
+    base.audit = audit;
     match &args.authentication_config {
         Some(_) if args.oidc.are_given() => {
             anyhow::bail!("--authentication-config and the --oidc flags exclude each other")

@@ -5,7 +5,10 @@ use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 use clap::{Parser, ValueEnum};
 use oidcproxy_crds::v1alpha1::{logging::LogFormat, settings::DrainSettings};
 
-use crate::settings::{OidcFlags, OidcProxyName};
+use crate::{
+    audit::AuditFlags,
+    settings::{OidcFlags, OidcProxyName},
+};
 
 /// `EX_USAGE` of sysexits.
 const USAGE: u8 = 64;
@@ -27,6 +30,8 @@ pub struct Args {
     pub(crate) authentication_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) oidc: OidcFlags,
+    #[command(flatten)]
+    pub(crate) audit: AuditFlags,
     /// Reserved groups that issuers may hand out, by their exact names
     #[arg(
         long,
@@ -38,6 +43,10 @@ pub struct Args {
     /// An issuer of the cluster's own service account tokens, which no entry may name; may be repeated
     #[arg(long, value_name = "URL", conflicts_with = "oidc_proxy")]
     pub(crate) service_account_issuer: Vec<String>,
+
+    /// Where the Secrets that an OidcProxy speaks of are mounted
+    #[arg(long, value_name = "FOLDER", default_value = "/etc/oidc-proxy")]
+    pub(crate) mounts: PathBuf,
 
     /// How to reach kube-apiserver; unless set, as pods do
     #[arg(long, value_name = "FILE")]

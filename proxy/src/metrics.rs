@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     settings_errors: Counter,
     certificate_not_after: Gauge,
     log_dropped: Counter,
+    audit_events: Counter,
+    audit_lost: Family<AuditLostLabels, Counter>,
     ready: Gauge<f64, AtomicU64>,
 }
 
@@ -61,6 +63,12 @@ struct IssuerLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AuditLostLabels {
+    backend: &'static str,
+    reason: &'static str,
+}
+
 const DURATION_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
 impl Metrics {
@@ -92,6 +100,11 @@ impl Metrics {
                 "End of the serving certificate",
             ),
             log_dropped: r.add("log_dropped", "Access lines that were not written"),
+            audit_events: r.add("audit_events", "Audit events that were made"),
+            audit_lost: r.add(
+                "audit_events_lost",
+                "Audit events that a backend did not get, by reason",
+            ),
             ready: r.add("ready", "1 while new requests are welcome"),
             registry: Registry::default(),
         };
@@ -171,6 +184,17 @@ impl Metrics {
 
     pub(crate) fn log_dropped(&self) {
         self.log_dropped.inc();
+    }
+
+    pub(crate) fn audited(&self) {
+        self.audit_events.inc();
+    }
+
+    pub(crate) fn audit_lost(&self, backend: &'static str, reason: &'static str, events: usize) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        self.audit_lost
+            .get_or_create(&AuditLostLabels { backend, reason })
+            .inc_by(events);
     }
 
     pub(crate) fn ready(&self, ready: bool) {

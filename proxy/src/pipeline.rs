@@ -63,8 +63,9 @@ impl Pipeline {
         let info = RequestInfo::of(&request);
         let is_http2 = request.version() == http::Version::HTTP_2;
         let settings = self.settings.current();
-        let format = settings.as_ref().map(|settings| settings.log_format);
-        let exchange = self.trail.begin(&request, peer.ip(), &info, format);
+        let exchange = self
+            .trail
+            .begin(&request, peer.ip(), &info, settings.as_deref());
         let handled = self.handle(request, peer.ip(), &info, settings, &exchange);
         let mut answer = match handled.await {
             Ok(answer) => answer,
@@ -73,7 +74,7 @@ impl Pipeline {
                 self.refuse(&refusal, is_http2)
             }
         };
-        exchange.answered(answer.status());
+        exchange.answered(answer.status(), answer.headers());
         let headers = answer.headers_mut();
         headers.insert(AUDIT_ID, exchange.audit_id());
         let seconds = started.elapsed().as_secs_f64();

@@ -73,12 +73,17 @@ impl Refusal {
     }
 
     /// What a client without a valid credential learns is that it has none.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         if self.code() == StatusCode::UNAUTHORIZED {
             "Unauthorized".to_owned()
         } else {
             self.to_string()
         }
+    }
+
+    /// The reason of the `Status` that the client is told.
+    pub(crate) fn status_reason(&self) -> &'static str {
+        reason(self.code())
     }
 
     /// The answer.

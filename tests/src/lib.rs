@@ -25,3 +25,4 @@ pub mod real_issuer;
 pub mod server;
 pub mod tls;
 pub mod web;
+pub mod webhook;

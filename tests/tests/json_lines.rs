@@ -144,7 +144,7 @@ async fn refusals_say_why() {
             "/expired",
             Call::get("/expired").bearer(&expired),
             401,
-            "token",
+            "expired",
             "token is expired",
             false,
         ),

@@ -1,6 +1,7 @@
 //! `oidcproxy.dev/v1alpha1`.
 
 pub mod audit;
+pub mod audit_policy;
 pub mod authentication;
 pub mod conditions;
 pub mod deployment;

@@ -42,6 +42,9 @@ pub struct Settings {
     pub serving: ServingSettings,
     /// The access lines.
     pub logging: LoggingSettings,
+    /// The audit trail, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditSettings>,
     /// How a pod takes its leave.
     pub drain: DrainSettings,
 }
@@ -157,6 +160,32 @@ pub struct ServingSettings {
 pub struct LoggingSettings {
     /// Their format.
     pub format: LogFormat,
+}
+
+/// The audit trail.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditSettings {
+    /// An `audit.k8s.io/v1` `Policy` as JSON.
+    #[schemars(length(max = 65536))]
+    pub policy: String,
+    /// Whether events are written to the container's log.
+    pub log: bool,
+    /// Where events are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<MountedSecret>,
+}
+
+/// A Secret that the pod has mounted; what is in it is not told here.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MountedSecret {
+    /// The folder below the proxy's folder of mounts.
+    #[schemars(length(max = 63))]
+    pub mount: String,
+    /// `sha256:` and the hash of the content: the mount follows the Secret with a delay.
+    #[schemars(length(max = 71))]
+    pub hash: String,
 }
 
 /// How a pod takes its leave.

@@ -11,7 +11,7 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{EndReason, Exchange, Flow};
+use super::{EndReason, Exchange, Flow, capture::Capture};
 use crate::body::ResponseBody;
 
 /// A request's body.
@@ -19,13 +19,19 @@ use crate::body::ResponseBody;
 pub(crate) struct RequestBody {
     body: Incoming,
     flow: Arc<Flow>,
+    capture: Option<Capture>,
 }
 
 impl RequestBody {
     /// The request with its body counted.
     pub(crate) fn count(request: Request<Incoming>, exchange: &Exchange) -> Request<Self> {
         let flow = Arc::clone(exchange.flow());
-        request.map(|body| Self { body, flow })
+        let capture = exchange.request_capture(request.headers());
+        request.map(|body| Self {
+            body,
+            flow,
+            capture,
+        })
     }
 }
 
@@ -43,6 +49,9 @@ impl Body for RequestBody {
             && let Some(data) = frame.data_ref()
         {
             this.flow.add_in(data.len());
+            if let Some(capture) = &this.capture {
+                capture.add(data);
+            }
         }
         Poll::Ready(frame)
     }
@@ -62,14 +71,17 @@ pub(crate) struct RecordedBody {
     body: ResponseBody,
     /// None: nobody asked as a user, so nothing is recorded.
     exchange: Option<Arc<Exchange>>,
+    capture: Option<Capture>,
     is_finished: bool,
 }
 
 impl RecordedBody {
     pub(crate) fn new(body: ResponseBody, exchange: Option<Arc<Exchange>>) -> Self {
+        let capture = exchange.as_ref().and_then(|it| it.response_capture());
         Self {
             body,
             exchange,
+            capture,
             is_finished: false,
         }
     }
@@ -91,6 +103,12 @@ impl Body for RecordedBody {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         this.is_finished |= frame.is_none();
+        if let Some(capture) = &this.capture
+            && let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            capture.add(data);
+        }
         if let Some(exchange) = &this.exchange {
             match &frame {
                 Some(Ok(frame)) => {

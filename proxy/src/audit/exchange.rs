@@ -6,13 +6,15 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use k8s_openapi::jiff::Timestamp;
 use oidcproxy_crds::v1alpha1::logging::LogFormat;
 
 use super::{
-    EndReason, Flow, RequestRecord,
+    Auditor, EndReason, Flow, RequestRecord,
     access::{AccessEvent, AccessLine, Completion},
+    audited::Audited,
+    capture::Capture,
     trail::Trail,
 };
 use crate::{identity::Identity, refusal::Refusal};
@@ -25,6 +27,7 @@ pub(crate) struct Exchange {
     outcome: Mutex<Outcome>,
     trail: Arc<Trail>,
     format: LogFormat,
+    auditor: Option<Arc<Auditor>>,
     began: Instant,
 }
 
@@ -37,16 +40,23 @@ struct Outcome {
     is_decided: bool,
     status: Option<StatusCode>,
     refusal: Option<(&'static str, String)>,
+    audited: Option<Audited>,
 }
 
 impl Exchange {
-    pub(super) fn new(request: RequestRecord, trail: Arc<Trail>, format: LogFormat) -> Self {
+    pub(super) fn new(
+        request: RequestRecord,
+        trail: Arc<Trail>,
+        format: LogFormat,
+        auditor: Option<Arc<Auditor>>,
+    ) -> Self {
         Self {
             request: Arc::new(request),
             flow: Arc::default(),
             outcome: Mutex::default(),
             trail,
             format,
+            auditor,
             began: Instant::now(),
         }
     }
@@ -63,12 +73,17 @@ impl Exchange {
 
     /// Who sends it is known.
     pub(crate) fn authenticated(&self, user: Arc<Identity>) {
-        self.outcome().user = Some(user);
+        let mut outcome = self.outcome();
+        outcome.user = Some(user);
+        self.audit(&mut outcome);
     }
 
     /// It may pass; nothing has been forwarded so far.
     pub(crate) fn admitted(&self, acting_as: Option<Arc<Identity>>) {
         let mut outcome = self.outcome();
+        if let Some(audited) = &mut outcome.audited {
+            audited.impersonated.clone_from(&acting_as);
+        }
         outcome.acting_as = acting_as;
         outcome.is_admitted = true;
         self.decided(&mut outcome);
@@ -77,15 +92,22 @@ impl Exchange {
     /// It was not forwarded, or kube-apiserver did not answer as it should.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         let mut outcome = self.outcome();
+        self.audit(&mut outcome);
+        if let Some(audited) = &mut outcome.audited {
+            audited.refused(refusal);
+        }
         outcome.refusal = Some((refusal.metric_reason(), refusal.to_string()));
         self.decided(&mut outcome);
     }
 
     /// The answer's head is there.
-    pub(crate) fn answered(&self, status: StatusCode) {
+    pub(crate) fn answered(&self, status: StatusCode, headers: &HeaderMap) {
         let mut outcome = self.outcome();
         if outcome.status.replace(status).is_some() {
             return;
+        }
+        if let Some(audited) = &mut outcome.audited {
+            audited.answered(status, headers);
         }
         let is_stream = status == StatusCode::SWITCHING_PROTOCOLS
             || (self.request.verb == "watch" && status.is_success());
@@ -94,6 +116,28 @@ impl Exchange {
                 status: status.as_u16(),
             };
             self.write(&outcome, event);
+        }
+    }
+
+    /// What is to be kept of the request's body.
+    pub(super) fn request_capture(&self, headers: &HeaderMap) -> Option<Capture> {
+        let mut outcome = self.outcome();
+        outcome.audited.as_mut()?.request_capture(headers)
+    }
+
+    /// What is to be kept of the answer's.
+    pub(super) fn response_capture(&self) -> Option<Capture> {
+        self.outcome().audited.as_ref()?.response_capture()
+    }
+
+    /// The audit of the request begins, with its user if there is one.
+    fn audit(&self, outcome: &mut Outcome) {
+        if let Some(auditor) = &self.auditor
+            && outcome.audited.is_none()
+        {
+            let user = outcome.user.clone();
+            let request = Arc::clone(&self.request);
+            outcome.audited = Some(Audited::begin(Arc::clone(auditor), request, user));
         }
     }
 
@@ -157,6 +201,10 @@ impl Drop for Exchange {
         }
         // Whoever went before the decision has failed, too.
         self.decided(&mut outcome);
+        self.audit(&mut outcome);
+        if let Some(audited) = outcome.audited.take() {
+            audited.end(self.flow.end());
+        }
         if self.format == LogFormat::Json {
             let completion = self.completion(&outcome);
             self.write(&outcome, AccessEvent::Completed(completion));

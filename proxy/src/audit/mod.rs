@@ -2,21 +2,34 @@
 
 mod access;
 mod audit_id;
+mod audited;
+mod auditor;
 mod body;
+mod capture;
 mod classic;
 mod ending;
+mod event;
 mod exchange;
+mod flags;
 mod json;
+mod log_backend;
+mod policy;
+mod queue;
 mod request;
+mod rotation;
 mod stream;
 mod trail;
+mod webhook;
+mod webhook_backend;
 mod writer;
 
 pub(crate) use self::{
     audit_id::AUDIT_ID,
+    auditor::{AuditBackends, Auditor, PolicyError},
     body::{RecordedBody, RequestBody},
     ending::{EndReason, Flow},
     exchange::Exchange,
+    flags::AuditFlags,
     stream::CountedStream,
     trail::Trail,
     writer::AccessLog,

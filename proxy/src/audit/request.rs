@@ -15,7 +15,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Debug)]
 pub(crate) struct RequestRecord {
     pub(crate) audit_id: AuditId,
-    #[allow(dead_code, reason = "audit events say it next")]
     pub(crate) received: Timestamp,
     pub(crate) peer: IpAddr,
     /// `X-Forwarded-For` as the client sent it: a claim, not a fact.

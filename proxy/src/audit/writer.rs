@@ -4,14 +4,14 @@
 use std::{
     io::{self, BufWriter, Write as _},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
-use super::access::AccessLine;
+use super::{access::AccessLine, event::AuditEvent};
 use crate::metrics::Metrics;
 
 /// Lines that may wait, and their bytes. When the reader stands still and either is full, further
@@ -19,10 +19,41 @@ use crate::metrics::Metrics;
 const CAPACITY: usize = 16 * 1024;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Where access lines go.
+/// What may be written.
+#[derive(Debug)]
+enum Entry {
+    Access(Box<AccessLine>),
+    Audit(Arc<AuditEvent>),
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        match self {
+            Self::Access(line) => line.size(),
+            Self::Audit(event) => event.size(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Access(line) => line.text(),
+            Self::Audit(event) => event.to_line(),
+        }
+    }
+}
+
+/// Where access lines go, and audit events if they are asked for there.
 #[derive(Clone, Debug)]
-pub(crate) struct AccessLog {
-    lines: SyncSender<AccessLine>,
+pub(crate) struct AccessLog(Arc<Lines>);
+
+/// The same for audit events. It does not keep the log open: settings hold it, and outlive all
+/// requests.
+#[derive(Clone, Debug)]
+pub(crate) struct EventLog(Weak<Lines>);
+
+#[derive(Debug)]
+struct Lines {
+    waiting: SyncSender<Entry>,
     waiting_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
@@ -36,26 +67,50 @@ impl AccessLog {
         let thread = thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_all(&waiting, &written))?;
-        let log = Self {
-            lines,
+        let log = Lines {
+            waiting: lines,
             waiting_bytes,
             metrics,
         };
-        Ok((log, thread))
+        Ok((Self(Arc::new(log)), thread))
     }
 
     /// Writes a line some time later; its text is made by the thread.
-    pub(crate) fn write(&self, line: AccessLine) {
-        let bytes = line.size();
-        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if waiting + bytes > MAX_BYTES || self.lines.try_send(line).is_err() {
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.metrics.log_dropped();
+    pub(super) fn write(&self, line: AccessLine) {
+        if !self.0.try_write(Entry::Access(Box::new(line))) {
+            self.0.metrics.log_dropped();
+        }
+    }
+
+    pub(super) fn for_events(&self) -> EventLog {
+        EventLog(Arc::downgrade(&self.0))
+    }
+}
+
+impl EventLog {
+    /// Writes an event some time later.
+    pub(super) fn write(&self, event: &Arc<AuditEvent>) {
+        if let Some(log) = self.0.upgrade()
+            && !log.try_write(Entry::Audit(Arc::clone(event)))
+        {
+            log.metrics.audit_lost("stdout", "full", 1);
         }
     }
 }
 
-fn write_all(waiting: &Receiver<AccessLine>, waiting_bytes: &AtomicUsize) {
+impl Lines {
+    fn try_write(&self, entry: Entry) -> bool {
+        let bytes = entry.size();
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let is_sent = waiting + bytes <= MAX_BYTES && self.waiting.try_send(entry).is_ok();
+        if !is_sent {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        is_sent
+    }
+}
+
+fn write_all(waiting: &Receiver<Entry>, waiting_bytes: &AtomicUsize) {
     let mut output = BufWriter::new(io::stdout().lock());
     while let Ok(line) = waiting.recv() {
         // Whoever closed our output has no use for the error.

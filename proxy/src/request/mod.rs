@@ -11,7 +11,7 @@ use http::Method;
 
 pub(crate) use self::{
     credentials::{Credentials, strip_subprotocol_tokens},
-    info::{Attributes, RequestInfo},
+    info::{Attributes, ObjectReference, RequestInfo},
     target::check_head,
     upgrade::{Upgrade, UpgradeProtocol},
 };

@@ -20,6 +20,7 @@ pub(crate) use self::{
     watch::{OidcProxyName, follow_status},
 };
 use crate::{
+    audit::{AuditBackends, Auditor, PolicyError},
     authn::{AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, ReservedNames},
     identity::UnsafeIdentity,
     impersonate::Restriction,
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) static_extra: Vec<StaticExtra>,
     pub(crate) min_tls_version: TlsVersion,
     pub(crate) log_format: LogFormat,
+    pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) drain: DrainSettings,
 }
 
@@ -68,6 +70,9 @@ pub(crate) enum SettingsError {
     /// An issuer refers to certificates that are not there.
     #[error("issuer {0} refers to a certificate authority that the settings do not hold")]
     MissingAuthority(String),
+    /// The audit policy is wrong.
+    #[error(transparent)]
+    Audit(#[from] PolicyError),
     /// An issuer's certificates cannot be used.
     #[error("issuer {name}: {cause}")]
     Issuer {
@@ -84,8 +89,14 @@ impl Settings {
         wire: v1alpha1::Settings,
         previous: Option<&Self>,
         metrics: &Arc<Metrics>,
+        audit: &AuditBackends,
     ) -> Result<Self, SettingsError> {
         check(&wire)?;
+        let known = previous.and_then(|previous| previous.auditor.as_deref());
+        let auditor = match &wire.audit {
+            None => None,
+            Some(settings) => Some(Arc::new(audit.auditor(settings, known)?)),
+        };
         let authentication = wire.authentication;
         let mut issuers = Vec::with_capacity(authentication.issuers.len());
         for issuer in authentication.issuers {
@@ -146,6 +157,7 @@ impl Settings {
             restrict_to: wire.impersonation.restrict_to.into(),
             min_tls_version: wire.serving.min_tls_version,
             log_format: wire.logging.format,
+            auditor,
             drain: wire.drain,
         })
     }

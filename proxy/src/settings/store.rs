@@ -7,7 +7,7 @@ use oidcproxy_crds::v1alpha1;
 use tokio::sync::watch;
 
 use super::{Settings, SettingsError};
-use crate::metrics::Metrics;
+use crate::{audit::AuditBackends, metrics::Metrics};
 
 /// The settings in use.
 #[derive(Debug)]
@@ -20,10 +20,11 @@ pub(crate) struct SettingsStore {
     /// Whether every issuer of the first settings has been tried.
     warm: watch::Sender<bool>,
     metrics: Arc<Metrics>,
+    audit: Arc<AuditBackends>,
 }
 
 impl SettingsStore {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(metrics: Arc<Metrics>, audit: Arc<AuditBackends>) -> Arc<Self> {
         Arc::new(Self {
             current: ArcSwapOption::empty(),
             error: ArcSwapOption::empty(),
@@ -31,6 +32,7 @@ impl SettingsStore {
             exchanged: watch::Sender::new(()),
             warm: watch::Sender::new(false),
             metrics,
+            audit,
         })
     }
 
@@ -63,7 +65,7 @@ impl SettingsStore {
             self.error.store(None);
             return Ok(());
         }
-        let next = match Settings::build(wire, previous.as_deref(), &self.metrics) {
+        let next = match Settings::build(wire, previous.as_deref(), &self.metrics, &self.audit) {
             Ok(next) => Arc::new(next),
             Err(error) => {
                 self.refuse(&error);
