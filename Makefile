@@ -9,7 +9,7 @@ CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
 E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -26,7 +26,7 @@ generate: ## Rewrites the generated files: the CustomResourceDefinition and the 
 	cp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
 
 test: ## Everything that CI runs
-	@e2e-kind/ci/stages.sh lint test-unit fuzz test-blackbox test-issuers test-control-plane test-chart test-cluster
+	@e2e-kind/ci/stages.sh lint test-unit fuzz test-blackbox test-issuers test-control-plane test-chart test-cluster test-vectors
 
 lint: ## Formatting, clippy, generated files, dependencies
 	$(CARGO) fmt --all --check
@@ -60,6 +60,9 @@ test-cluster: other-clients ## The end-to-end suite on the cluster, with Keycloa
 	$(MAKE) --no-print-directory cluster-check images
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
 	$(E2E) -p oidcproxy-e2e -- --test-threads=2
+
+test-vectors: ## The release binary against what kube-apiserver makes of tokens, configurations and requests
+	e2e-kind/ci/vectors.sh
 
 test-clients: other-clients ## Client libraries and Helm through the proxy, and streams that are idle for minutes
 	$(MAKE) --no-print-directory cluster-check images

@@ -251,6 +251,47 @@ async fn what_belongs_to_somebody_else_is_left_alone() {
 }
 
 #[tokio::test]
+async fn expressions_are_compiled_before_a_proxy_sees_them() {
+    let bed = Bed::new("t-expressions").await;
+    let entry = |username: &str| {
+        json!({"authentication": {"jwt": [{
+            "name": "corp",
+            "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
+            "claimMappings": {
+                "username": {"expression": username},
+                "groups": {"claim": "groups", "prefix": ""},
+                "extra": [{"key": "example.org/tenant", "valueExpression": "claims.?tenant.orValue('none')"}],
+            },
+            "claimValidationRules": [{"expression": "claims.?hd.orValue('') == 'example.org'", "message": "not ours"}],
+            "userValidationRules": [{"expression": "!user.username.startsWith('x')"}],
+        }]}})
+    };
+    bed.apply(entry("'corp:' + claims.sub")).await;
+    let first = settled(&bed).await;
+    let settings = first.status.clone().unwrap().settings.unwrap();
+    let issuer = &settings.authentication.issuers[0];
+    assert_eq!(issuer.claim_mappings.extra[0].key, "example.org/tenant");
+    assert_eq!(issuer.user_validation_rules.len(), 1);
+    let warning = condition(&first, "MappingWarning").unwrap();
+    assert_eq!(warning["reason"], "NamesOverlap");
+    let role = format!("oidcproxy:{}:corp", bed.namespace);
+    let role = bed.api(RBAC, "ClusterRole").get(&role).await.unwrap();
+    let role = serde_json::to_string(&role).unwrap();
+    assert!(role.contains("userextras/example.org/tenant"), "{role}");
+
+    bed.apply(entry("'corp:' + claims.sub +")).await;
+    let stalled = bed.wait_condition("Stalled", "True", "InvalidSpec").await;
+    let message = condition(&stalled, "Stalled").unwrap()["message"].clone();
+    let place = "spec.authentication.jwt[0].claimMappings.username.expression: line 1, column ";
+    assert!(message.as_str().unwrap().starts_with(place), "{message}");
+    let kept = stalled.status.unwrap().settings.unwrap();
+    assert_eq!(
+        kept.revision, settings.revision,
+        "the last good settings stay"
+    );
+}
+
+#[tokio::test]
 async fn other_namespaces_are_told_so() {
     let bed = Bed::new(ELSEWHERE).await;
     bed.apply(json!({})).await;

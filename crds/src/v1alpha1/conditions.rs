@@ -1,5 +1,5 @@
-//! The condition types of an `OidcProxy`, by the rules of kstatus: `Reconciling` and `Stalled`
-//! are there only while true, all others from first sight.
+//! The condition types of an `OidcProxy`, by the rules of kstatus: `Reconciling`, `Stalled` and
+//! `MappingWarning` are there only while true, all others from first sight.
 
 /// Every pod serves the current settings with the current certificate, and the Service answers.
 pub const READY: &str = "Ready";
@@ -21,6 +21,8 @@ pub const ISSUERS_REACHABLE: &str = "IssuersReachable";
 pub const ENDPOINT_READY: &str = "EndpointReady";
 /// The operator is at work.
 pub const RECONCILING: &str = "Reconciling";
+/// Users or groups of different issuers, or of the cluster, can have the same names.
+pub const MAPPING_WARNING: &str = "MappingWarning";
 /// Nothing more will happen until somebody changes something.
 pub const STALLED: &str = "Stalled";
 

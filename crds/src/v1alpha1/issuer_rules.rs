@@ -4,7 +4,7 @@
 //!
 //! Expressions are checked for their place only; whether they compile is for whoever runs them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use url::Url;
 
@@ -92,6 +92,34 @@ pub fn check_anonymous(anonymous: &Anonymous) -> Vec<FieldError> {
     for (index, condition) in anonymous.conditions.iter().enumerate() {
         if condition.path.is_empty() {
             found.add(format!("anonymous.conditions[{index}].path"), "is required");
+        }
+    }
+    found.0
+}
+
+/// Mappings that can be used and that hardly anybody wants: names which may mean somebody else.
+pub fn doubtful_mappings(issuers: &[IssuerSettings]) -> Vec<FieldError> {
+    let mut found = Findings::default();
+    let mut prefixes: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, issuer) in issuers.iter().enumerate() {
+        let mappings = &issuer.claim_mappings;
+        let path = format!("jwt[{index}].claimMappings");
+        if let Some(groups) = &mappings.groups
+            && is_set(groups.claim.as_deref())
+            && groups.prefix.as_deref().unwrap_or_default().is_empty()
+        {
+            let message = "is empty: groups of the issuer and of the cluster share their names";
+            found.add(format!("{path}.groups.prefix"), message);
+        }
+        if !is_set(mappings.username.claim.as_deref()) {
+            continue;
+        }
+        let prefix = mappings.username.prefix.as_deref().unwrap_or_default();
+        if let Some(first) = prefixes.get(prefix) {
+            let message = format!("is that of jwt[{first}]: users of both can have the same name");
+            found.add(format!("{path}.username.prefix"), message);
+        } else {
+            prefixes.insert(prefix, index);
         }
     }
     found.0
@@ -567,6 +595,26 @@ mod tests {
             check_anonymous(&anonymous)[0].path,
             "anonymous.conditions[0].path"
         );
+    }
+
+    #[test]
+    fn names_that_may_mean_somebody_else_are_doubtful() {
+        let mut first = issuer();
+        let mut second = issuer();
+        second.claim_mappings.username.prefix = Some("other:".into());
+        assert!(doubtful_mappings(&[first.clone(), second]).is_empty());
+        first.claim_mappings.groups = Some(PrefixedClaimOrExpression {
+            claim: Some("groups".into()),
+            prefix: Some(String::new()),
+            expression: None,
+        });
+        let found = doubtful_mappings(&[first, issuer()]);
+        let paths: Vec<_> = found.iter().map(|error| error.path.as_str()).collect();
+        let expected = [
+            "jwt[0].claimMappings.groups.prefix",
+            "jwt[1].claimMappings.username.prefix",
+        ];
+        assert_eq!(paths, expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod writer;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use oidcproxy_crds::v1alpha1::{
     OidcProxyStatus, conditions as types,
+    issuer_rules::doubtful_mappings,
     status::{CertificateStatus, ReplicaStatus},
 };
 
@@ -200,6 +201,18 @@ fn all_conditions(
             }
             None => conditions.keep(type_),
         }
+    }
+    let settings = status.settings.as_ref();
+    let doubtful = settings.map_or_else(Vec::new, |settings| {
+        doubtful_mappings(&settings.authentication.issuers)
+    });
+    if !doubtful.is_empty() {
+        let doubts: Vec<_> = doubtful
+            .iter()
+            .map(|doubt| format!("spec.authentication.{doubt}"))
+            .collect();
+        let message = truncated(doubts.join("; "));
+        conditions.set(types::MAPPING_WARNING, Some(true), "NamesOverlap", &message);
     }
     match problem {
         Some(problem) if problem.stalled => {

@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 17] = [
+pub(crate) const ALLOWED: [&str; 18] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -61,6 +61,7 @@ pub(crate) const ALLOWED: [&str; 17] = [
     "t-exposed",
     "t-strict",
     "t-balanced",
+    "t-expressions",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";
@@ -205,7 +206,7 @@ async fn prepare(plane: &ControlPlane, admin: &Client) {
         &[
             &format!("namespaces={{{}}}", ALLOWED.join(",")),
             &format!("serviceAccount.name={ACCOUNT}"),
-            "impersonation.extraKeys={held}",
+            "impersonation.extraKeys={held,example.org/tenant}",
         ],
     )
     .unwrap();

@@ -178,6 +178,24 @@ fn when_all_is_well_nothing_but_the_standing_conditions_is_there() {
 }
 
 #[test]
+fn doubtful_names_are_a_warning_and_nothing_worse() {
+    let progress = good(json!({"authentication": {"jwt": [{
+        "name": "corp",
+        "issuer": {"url": "https://id.example.com", "audiences": ["a"]},
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": "corp:"},
+            "groups": {"claim": "groups", "prefix": ""},
+        },
+    }]}}));
+    let status = of(&progress);
+    assert_eq!(
+        says(&status, "MappingWarning").unwrap(),
+        "True NamesOverlap"
+    );
+    assert!(is_true(&status, types::READY));
+}
+
+#[test]
 fn ready_waits_for_each_link_of_the_chain() {
     let mut progress = good(json!({}));
     progress.handshake = Some(Err("refused".into()));
