@@ -24,7 +24,7 @@ use crate::{
     metrics::Metrics,
     pipeline::Pipeline,
     readiness::Readiness,
-    server::{CertificateFiles, Server, ServerTls, ServingCertificate, bind},
+    server::{Admission, CertificateFiles, Server, ServerTls, ServingCertificate, bind},
     settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
     telemetry,
 };
@@ -112,6 +112,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         drain: drain.clone(),
         metrics,
         connections: TaskTracker::new(),
+        admission: Arc::new(Admission::default()),
     });
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
     tracing::info!(
@@ -204,6 +205,7 @@ async fn follow_settings(
     let mut base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
     base.authentication.disallowed_issuers = args.service_account_issuer.clone();
     base.audit = audit;
+    let base = args.request_path.apply(base)?;
     match &args.authentication_config {
         Some(_) if args.oidc.are_given() => {
             anyhow::bail!("--authentication-config and the --oidc flags exclude each other")

@@ -7,7 +7,7 @@ use oidcproxy_crds::v1alpha1::{logging::LogFormat, settings::DrainSettings};
 
 use crate::{
     audit::AuditFlags,
-    settings::{OidcFlags, OidcProxyName},
+    settings::{OidcFlags, OidcProxyName, RequestPathFlags},
 };
 
 /// `EX_USAGE` of sysexits.
@@ -47,6 +47,8 @@ pub struct Args {
     /// Where the Secrets that an OidcProxy speaks of are mounted
     #[arg(long, value_name = "FOLDER", default_value = "/etc/oidc-proxy")]
     pub(crate) mounts: PathBuf,
+    #[command(flatten)]
+    pub(crate) request_path: RequestPathFlags,
 
     /// How to reach kube-apiserver; unless set, as pods do
     #[arg(long, value_name = "FILE")]

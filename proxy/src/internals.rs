@@ -28,7 +28,7 @@ pub struct ReadRequest {
 
 /// Reads target and credentials, as for every request.
 pub fn read_request(request: &Request<()>) -> Result<ReadRequest, String> {
-    check_head(request).map_err(|error| error.to_string())?;
+    check_head(request, 256).map_err(|error| error.to_string())?;
     let upgrade = Upgrade::asked_for(request);
     let credentials =
         Credentials::of(request.headers(), upgrade).map_err(|error| error.to_string())?;

@@ -18,6 +18,7 @@ mod impersonate;
 pub mod internals;
 mod metrics;
 mod pipeline;
+mod rate;
 mod readiness;
 mod refusal;
 mod request;

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     duration: Family<VerbLabel, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     connections: Gauge,
+    connections_refused: Family<ReasonLabel, Counter>,
     streams_active: Family<KindLabel, Gauge>,
     streams: Family<KindLabel, Counter>,
     refusals: Family<ReasonLabel, Counter>,
@@ -87,6 +88,10 @@ impl Metrics {
             ),
             in_flight: r.add("inflight_requests", "Requests without an answer so far"),
             connections: r.add("connections", "Open client connections"),
+            connections_refused: r.add(
+                "connections_refused",
+                "Client connections there was no room for, by reason",
+            ),
             streams_active: r.add("streams_active", "Upgraded connections that are open"),
             streams: r.add("streams", "Upgraded connections that were opened"),
             refusals: r.add("refusals", "Requests that were not forwarded, by reason"),
@@ -138,6 +143,11 @@ impl Metrics {
 
     pub(crate) fn connection(self: &Arc<Self>) -> Guard {
         Guard::new(self.connections.clone())
+    }
+
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        let labels = ReasonLabel { reason };
+        self.connections_refused.get_or_create(&labels).inc();
     }
 
     pub(crate) fn stream(self: &Arc<Self>, kind: &'static str) -> Guard {
@@ -223,6 +233,13 @@ impl Guard {
     fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
+    }
+}
+
+impl Guard {
+    /// How many there are now.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.0.get()).unwrap_or_default()
     }
 }
 

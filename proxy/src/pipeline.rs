@@ -19,7 +19,7 @@ use crate::{
     authn::{AuthenticationError, Requester, TokenError},
     body::{LastOfConnection, ResponseBody},
     drain::Drain,
-    forward::{Forwarding, Streams, Upstream},
+    forward::{Forwarding, Session, Streams, Upstream},
     impersonate::{
         self, ClientRequest, ImpersonatedTarget, ImpersonationError, RequestUnderReview, Reviewer,
     },
@@ -40,6 +40,14 @@ pub(crate) struct Pipeline {
     pub(crate) drain: Drain,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What is known of a request before anything is decided.
+struct Arrival<'a> {
+    client: IpAddr,
+    info: &'a RequestInfo,
+    upgrade: Option<Upgrade>,
+    settings: &'a Settings,
 }
 
 /// As whom a request is forwarded.
@@ -63,10 +71,16 @@ impl Pipeline {
         let info = RequestInfo::of(&request);
         let is_http2 = request.version() == http::Version::HTTP_2;
         let settings = self.settings.current();
+        let client = match &settings {
+            None => peer.ip(),
+            Some(settings) => settings
+                .trusted_proxies
+                .client(peer.ip(), request.headers()),
+        };
         let exchange = self
             .trail
-            .begin(&request, peer.ip(), &info, settings.as_deref());
-        let handled = self.handle(request, peer.ip(), &info, settings, &exchange);
+            .begin(&request, client, &info, settings.as_deref());
+        let handled = self.handle(request, client, &info, settings, &exchange);
         let mut answer = match handled.await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -86,19 +100,25 @@ impl Pipeline {
     async fn handle(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
+        client: IpAddr,
         info: &RequestInfo,
         settings: Option<Arc<Settings>>,
         exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let upgrade = Upgrade::asked_for(&request);
-        let admitted = self.admit(&request, upgrade, settings, exchange).await?;
+        let settings = settings.ok_or_else(|| {
+            Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
+        })?;
+        let arrival = Arrival {
+            client,
+            info,
+            upgrade: Upgrade::asked_for(&request),
+            settings: &settings,
+        };
+        let admitted = self.admit(&request, &arrival, exchange).await?;
         let target = admitted.acting_as.as_ref();
         exchange.admitted(target.map(|target| Arc::clone(&target.identity)));
         let is_http2 = request.version() == http::Version::HTTP_2;
-        let mut answer = self
-            .forward(request, peer, info, upgrade, &admitted, exchange)
-            .await?;
+        let mut answer = self.forward(request, &arrival, &admitted, exchange).await?;
         if is_http2 && matches!(admitted.requester, Requester::Anonymous(_)) {
             answer.extensions_mut().insert(LastOfConnection);
         }
@@ -109,18 +129,32 @@ impl Pipeline {
     async fn admit(
         &self,
         request: &Request<Incoming>,
-        upgrade: Option<Upgrade>,
-        settings: Option<Arc<Settings>>,
+        arrival: &Arrival<'_>,
         exchange: &Exchange,
     ) -> Result<Admitted, Refusal> {
-        check_head(request)?;
-        let settings = settings.ok_or_else(|| {
-            Refusal::ServiceUnavailable("the proxy has no settings so far".to_owned())
+        let (settings, client) = (arrival.settings, arrival.client);
+        check_head(request, settings.limits.header_count)?;
+        let unauthenticated = settings.limits.unauthenticated_per_address.as_ref();
+        if unauthenticated.is_some_and(|limit| !limit.has_left(&client)) {
+            return Err(Refusal::TooManyRequests(
+                "too many requests without a valid credential from this address",
+            ));
+        }
+        let requester = authenticate(settings, request, arrival.upgrade).await;
+        let requester = requester.inspect_err(|refusal| {
+            if refusal.code() == StatusCode::UNAUTHORIZED
+                && let Some(limit) = unauthenticated
+            {
+                limit.take(&client);
+            }
         })?;
-        let requester = authenticate(&settings, request, upgrade).await?;
         exchange.authenticated(Arc::clone(requester.identity()));
+        let requests = settings.limits.requests_per_user.as_ref();
+        if requests.is_some_and(|limit| !limit.take(&requester.identity().username)) {
+            return Err(Refusal::TooManyRequests("too many requests of this user"));
+        }
         settings.restrict_to.check(requester.identity())?;
-        let acting_as = self.act_as(&settings, request, &requester).await?;
+        let acting_as = self.act_as(settings, request, &requester).await?;
         if let Some(target) = &acting_as {
             settings.restrict_to.check(&target.identity)?;
         }
@@ -163,21 +197,24 @@ impl Pipeline {
     async fn forward(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
-        info: &RequestInfo,
-        upgrade: Option<Upgrade>,
+        arrival: &Arrival<'_>,
         admitted: &Admitted,
         exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
+        let &Arrival { info, settings, .. } = arrival;
         let withdrawn = admitted.requester.withdrawn();
+        let session = settings.sessions.begin(admitted.requester.expires());
         let forwarding = Forwarding {
             identity: match &admitted.acting_as {
                 Some(target) => &target.headers,
                 None => admitted.requester.headers(),
             },
-            client: peer,
-            upgrade,
+            client: arrival.client,
+            client_ip_extra: settings.client_ip_extra,
+            upgrade: arrival.upgrade,
             is_long_running: info.is_long_running,
+            is_proxied_further: info.is_proxied_further,
+            session,
             withdrawn,
             exchange,
         };
@@ -192,7 +229,12 @@ impl Pipeline {
                 counted,
             )
             .await?;
-        let end = self.end_of(info, withdrawn, exchange);
+        let session = if info.is_long_running {
+            session
+        } else {
+            Session::default()
+        };
+        let end = self.end_of(info, withdrawn, session, exchange);
         Ok(answer.map(|body| ResponseBody::Upstream(body, Box::pin(end))))
     }
 
@@ -203,6 +245,7 @@ impl Pipeline {
         &self,
         info: &RequestInfo,
         withdrawn: &CancellationToken,
+        session: Session,
         exchange: &Exchange,
     ) -> impl Future<Output = ()> + Send + use<> {
         let withdrawn = withdrawn.clone().cancelled_owned();
@@ -218,6 +261,7 @@ impl Pipeline {
             let reason = tokio::select! {
                 () = withdrawn => EndReason::IssuerWithdrawn,
                 () = leave => EndReason::ProxyLeaving,
+                reason = session.end(&flow) => reason,
             };
             flow.end_with(reason);
         }

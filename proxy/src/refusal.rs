@@ -29,6 +29,9 @@ pub(crate) enum Refusal {
     /// Not even looked at.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// More often than it is allowed.
+    #[error("{0}")]
+    TooManyRequests(&'static str),
     /// Not now.
     #[error("{0}")]
     ServiceUnavailable(String),
@@ -53,6 +56,7 @@ impl Refusal {
             | Self::Request(RequestError::TooManyFields(_)) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Impersonation(ImpersonationError::Unavailable(_))
             | Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(error) => error.code(),
@@ -67,6 +71,7 @@ impl Refusal {
             Self::Authentication(AuthenticationError::Reserved(_)) => "reserved_identity",
             Self::Impersonation(_) => "impersonation",
             Self::Request(_) => "request",
+            Self::TooManyRequests(_) => "rate_limited",
             Self::ServiceUnavailable(_) => "unavailable",
             Self::Upstream(_) => "upstream",
         }
@@ -117,7 +122,10 @@ impl Refusal {
                 ),
             );
         }
-        if code == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            code,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -132,6 +140,7 @@ fn reason(code: StatusCode) -> &'static str {
         StatusCode::BAD_REQUEST => "BadRequest",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "RequestHeaderFieldsTooLarge",
+        StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
         StatusCode::GATEWAY_TIMEOUT => "Timeout",
         _ => "InternalError",

@@ -59,6 +59,8 @@ pub struct Upgrade {
     pub early: Vec<u8>,
     /// Sent after the peer's end of stream, before closing.
     pub farewell: Vec<u8>,
+    /// Closes at once, whatever the peer still has to say.
+    pub hang_up: bool,
 }
 
 /// The sending end of [`Answer::Watch`]; every request that matched gets every event sent after it came in.

@@ -20,7 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 use tokio_rustls::client::TlsStream;
 
 pub use self::{
@@ -148,6 +148,11 @@ impl Reply {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Checks that this is a refusal as clients expect it: a `Status` with this code, and a message.
@@ -332,6 +337,7 @@ pub struct Client {
     address: SocketAddr,
     roots: String,
     certificate: Option<Arc<Leaf>>,
+    preface: Vec<u8>,
 }
 
 impl Client {
@@ -341,7 +347,15 @@ impl Client {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             roots,
             certificate: None,
+            preface: Vec::new(),
         }
+    }
+
+    /// Writes these bytes before TLS begins, as a load balancer does.
+    #[must_use]
+    pub fn with_preface(mut self, bytes: &[u8]) -> Self {
+        self.preface = bytes.to_vec();
+        self
     }
 
     /// The same, with a certificate of its own.
@@ -355,8 +369,9 @@ impl Client {
     /// A TLS connection that offers `alpn`.
     pub async fn tls(&self, alpn: &[&[u8]]) -> Result<TlsStream<TcpStream>> {
         let connect = async {
-            let socket = TcpStream::connect(self.address).await?;
+            let mut socket = TcpStream::connect(self.address).await?;
             socket.set_nodelay(true)?;
+            socket.write_all(&self.preface).await?;
             let name = ip_name(self.address.ip());
             let connector = match &self.certificate {
                 None => connector(&self.roots, alpn)?,

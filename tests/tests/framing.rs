@@ -213,3 +213,28 @@ async fn whoever_has_no_credential_keeps_no_connection() {
         assert!(again.is_err(), "{protocol:?}: {again:?}");
     }
 }
+
+#[tokio::test]
+async fn the_body_of_a_get_is_not_lost() {
+    let bed = Bed::start().await;
+    let bearer = format!("Authorization: Bearer {}", bed.token("alice", &[]));
+    for method in ["GET", "HEAD", "DELETE", "POST"] {
+        let mut raw = bed.client.raw().await.unwrap();
+        raw.request(
+            &format!("{method} /api/v1/pods"),
+            &[&bearer, "Transfer-Encoding: chunked"],
+        )
+        .await
+        .unwrap();
+        raw.write("5\r\nhello\r\n0\r\n\r\n").await.unwrap();
+        assert_eq!(raw.head().await.unwrap().status, 200, "{method}");
+        let seen = bed.api.forwarded().pop().unwrap();
+        assert_eq!((&*seen.method, &*seen.body), (method, &b"hello"[..]));
+        let call = Call::new(method.parse().unwrap(), "/api/v1/pods")
+            .bearer(&bed.token("alice", &[]))
+            .body("over h2");
+        bed.send(Protocol::H2, call).await.assert_status(200);
+        let seen = bed.api.forwarded().pop().unwrap();
+        assert_eq!((&*seen.method, &*seen.body), (method, &b"over h2"[..]));
+    }
+}

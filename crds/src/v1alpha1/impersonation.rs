@@ -4,6 +4,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The extra of [`ClientIpExtra`], by kube-oidc-proxy's name.
+pub const REMOTE_CLIENT_IP: &str = "remote-client-ip";
+
 /// How requests are impersonated.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

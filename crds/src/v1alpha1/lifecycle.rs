@@ -39,11 +39,12 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 10_000))]
     pub header_count: Option<i32>,
-    /// Requests a second of one user.
+    /// Requests a second of one user; further ones get 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_user: Option<i32>,
-    /// Refused requests a second of one address.
+    /// Requests a second of one address that are refused with 401; while there are more, all of its
+    /// requests get 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub unauthenticated_per_address: Option<i32>,

@@ -12,6 +12,7 @@ pub mod issuer_rules;
 pub mod kubeconfig;
 pub mod lifecycle;
 pub mod logging;
+pub mod network;
 pub mod network_policy;
 pub mod revision;
 pub mod service;

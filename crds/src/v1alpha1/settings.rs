@@ -12,8 +12,9 @@ use super::{
         Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule,
     },
     impersonation::{ClientIpExtra, ClientRequests, Constrained, RestrictTo, StaticExtra},
+    lifecycle::Limits,
     logging::LogFormat,
-    serving::TlsVersion,
+    serving::{ProxyProtocol, TlsVersion},
 };
 
 /// The format of [`Settings`] that this code writes and reads.
@@ -45,6 +46,12 @@ pub struct Settings {
     /// The audit trail, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditSettings>,
+    /// How long streams may live.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sessions: SessionSettings,
+    /// Bounds on what clients may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
     /// How a pod takes its leave.
     pub drain: DrainSettings,
 }
@@ -152,6 +159,28 @@ pub struct ImpersonationSettings {
 pub struct ServingSettings {
     /// The oldest TLS version that is spoken.
     pub min_tls_version: TlsVersion,
+    /// Networks whose `X-Forwarded-For` or PROXY protocol is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 64)))]
+    pub trusted_proxies: Vec<String>,
+    /// Whether their connections begin with a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// How long streams may live; what is absent is not bounded.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionSettings {
+    /// End a stream when the token that opened it expires.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub end_at_token_expiry: bool,
+    /// Seconds after which a stream ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration_seconds: Option<u32>,
+    /// Seconds without a byte after which a stream ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u32>,
 }
 
 /// The access lines.

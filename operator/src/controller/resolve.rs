@@ -7,13 +7,13 @@ use oidcproxy_crds::v1alpha1::{
     authentication::RESERVED_PREFIXES,
     deployment::Deployment,
     exposure::Exposure,
-    lifecycle::Drain,
+    lifecycle::{Drain, Sessions},
     network_policy::{EgressMode, NetworkPolicy, NetworkPolicyMode},
     service::{Service, ServiceType},
     serving::SelfIssued,
     settings::{
         AuthenticationSettings, DrainSettings, ImpersonationSettings, LoggingSettings,
-        MAX_SETTINGS_BYTES, ServingSettings, Settings,
+        MAX_SETTINGS_BYTES, ServingSettings, SessionSettings, Settings,
     },
 };
 
@@ -248,10 +248,8 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
             reserved_prefixes.push(prefix.clone());
         }
     }
-    let tls = spec
-        .serving
-        .as_ref()
-        .and_then(|serving| serving.tls.as_ref());
+    let serving = spec.serving.as_ref();
+    let tls = serving.and_then(|serving| serving.tls.as_ref());
     let logging = spec.logging.as_ref();
     let settings = Settings {
         authentication: AuthenticationSettings {
@@ -270,17 +268,25 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
             as_extra_keys: impersonation.as_extra_keys,
             constrained: impersonation.constrained.unwrap_or_default(),
             restrict_to: impersonation.restrict_to.unwrap_or_default(),
+            client_ip_extra: impersonation.client_ip_extra.unwrap_or_default(),
             extra: impersonation.extra,
-            ..ImpersonationSettings::default()
         },
         serving: ServingSettings {
             min_tls_version: tls.and_then(|tls| tls.min_version).unwrap_or_default(),
+            trusted_proxies: serving
+                .map(|serving| serving.trusted_proxies.clone())
+                .unwrap_or_default(),
+            proxy_protocol: serving
+                .and_then(|serving| serving.proxy_protocol)
+                .unwrap_or_default(),
         },
         logging: LoggingSettings {
             format: logging
                 .and_then(|logging| logging.format)
                 .unwrap_or_default(),
         },
+        sessions: sessions(spec.sessions.as_ref()),
+        limits: spec.limits.clone().unwrap_or_default(),
         drain: drain(spec.drain.as_ref()),
         ..Settings::default()
     };
@@ -295,14 +301,27 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
     Ok(sealed)
 }
 
-fn drain(drain: Option<&Drain>) -> DrainSettings {
-    let seconds = |value: Option<kube::core::Duration>, default| {
-        value.map_or(default, |value| {
-            let duration = Duration::from(value);
-            let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-            u32::try_from(whole).unwrap_or(u32::MAX)
-        })
+fn sessions(sessions: Option<&Sessions>) -> SessionSettings {
+    let Some(sessions) = sessions else {
+        return SessionSettings::default();
     };
+    SessionSettings {
+        end_at_token_expiry: sessions.end_at_token_expiry.unwrap_or_default(),
+        max_duration_seconds: sessions.max_duration.map(whole_seconds),
+        idle_timeout_seconds: sessions.idle_timeout.map(whole_seconds),
+    }
+}
+
+/// Rounded up.
+fn whole_seconds(value: kube::core::Duration) -> u32 {
+    let duration = Duration::from(value);
+    let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+fn drain(drain: Option<&Drain>) -> DrainSettings {
+    let seconds =
+        |value: Option<kube::core::Duration>, default| value.map_or(default, whole_seconds);
     DrainSettings {
         delay_seconds: seconds(drain.and_then(|drain| drain.delay), 5),
         deadline_seconds: seconds(drain.and_then(|drain| drain.deadline), 30),
@@ -400,6 +419,43 @@ pub(super) mod tests {
             }
         );
         assert_eq!((plain.least(), Scaling::Fixed(3).least()), (2, 3));
+    }
+
+    #[test]
+    fn the_request_path_is_taken_over() {
+        let settings = resolved(json!({
+            "impersonation": {
+                "constrained": "Never",
+                "clientIPExtra": "Enabled",
+                "asExtraKeys": ["*"],
+                "restrictTo": {"users": {"names": ["jane"]}},
+            },
+            "serving": {"trustedProxies": ["10.0.0.0/8"], "proxyProtocol": "Required"},
+            "sessions": {"endAtTokenExpiry": true, "maxDuration": "90m", "idleTimeout": "1500ms"},
+            "limits": {"connections": 10, "requestsPerUser": 5},
+        }))
+        .settings;
+        let published = serde_json::to_value(&settings).unwrap();
+        assert_eq!(published["impersonation"]["constrained"], "Never");
+        assert_eq!(published["impersonation"]["clientIPExtra"], "Enabled");
+        assert_eq!(published["impersonation"]["asExtraKeys"], json!(["*"]));
+        assert_eq!(
+            published["impersonation"]["restrictTo"],
+            json!({"users": {"names": ["jane"]}})
+        );
+        assert_eq!(
+            published["serving"]["trustedProxies"],
+            json!(["10.0.0.0/8"])
+        );
+        assert_eq!(published["serving"]["proxyProtocol"], "Required");
+        assert_eq!(
+            published["sessions"],
+            json!({"endAtTokenExpiry": true, "maxDurationSeconds": 5400, "idleTimeoutSeconds": 2})
+        );
+        assert_eq!(
+            published["limits"],
+            json!({"connections": 10, "requestsPerUser": 5})
+        );
     }
 
     #[test]

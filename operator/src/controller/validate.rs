@@ -13,7 +13,7 @@ use oidcproxy_crds::{
     OidcProxy, OidcProxySpec,
     v1alpha1::{
         authentication::NEVER_ALLOWED_GROUPS,
-        impersonation::{Impersonation, Names},
+        impersonation::{ClientIpExtra, Impersonation, Names, REMOTE_CLIENT_IP},
         issuer_rules,
         settings::IssuerSettings,
     },
@@ -128,6 +128,10 @@ fn check_impersonation(impersonation: Option<&Impersonation>, findings: &mut Fin
         let path = format!("impersonation.extra[{index}]");
         if let Some(wrong) = wrong_extra_key(&extra.key) {
             findings.invalid(format_args!("{path}.key"), wrong);
+        } else if extra.key == REMOTE_CLIENT_IP
+            && impersonation.client_ip_extra == Some(ClientIpExtra::Enabled)
+        {
+            findings.invalid(format_args!("{path}.key"), "is what clientIPExtra writes");
         } else if extra
             .key
             .split_once('/')

@@ -16,6 +16,14 @@ pub(crate) enum EndReason {
     StreamBroke,
     /// The issuer of the stream's token is not accepted any more.
     IssuerWithdrawn,
+    /// The token of the stream has expired.
+    TokenExpired,
+    /// The stream has lived as long as streams may.
+    MaxDuration,
+    /// Nothing has moved for as long as streams may rest.
+    IdleTimeout,
+    /// kube-apiserver has ended its side and the client never ended its own.
+    HalfClosed,
     /// The proxy leaves; a watch goes on elsewhere.
     ProxyLeaving,
     /// The proxy has left.
@@ -32,6 +40,10 @@ impl EndReason {
             Self::UpstreamBroke => "upstream_broke",
             Self::StreamBroke => "stream_broke",
             Self::IssuerWithdrawn => "issuer_withdrawn",
+            Self::TokenExpired => "token_expired",
+            Self::MaxDuration => "max_duration",
+            Self::IdleTimeout => "idle_timeout",
+            Self::HalfClosed => "half_closed",
             Self::ProxyLeaving => "proxy_leaving",
             Self::DrainDeadline => "drain_deadline",
             Self::Panic => "panic",

@@ -188,6 +188,11 @@ impl VerifiedToken {
         &self.issuer
     }
 
+    /// When its time is over.
+    pub(crate) fn expires(&self) -> SystemTime {
+        self.expires
+    }
+
     fn is_valid(&self, now: SystemTime) -> bool {
         now <= self.expires && now <= self.fresh_until && self.issuer.still_has(&self.key)
     }

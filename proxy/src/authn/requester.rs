@@ -1,6 +1,6 @@
 //! Who sends a request: somebody with a token, or nobody in particular.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use oidcproxy_crds::v1alpha1::{authentication::Anonymous, impersonation::StaticExtra};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,14 @@ impl Requester {
         match self {
             Self::Token(token) => token.headers(),
             Self::Anonymous(user) => &user.headers,
+        }
+    }
+
+    /// When the credential's time is over.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        match self {
+            Self::Token(token) => Some(token.expires()),
+            Self::Anonymous(_) => None,
         }
     }
 

@@ -3,19 +3,24 @@
 
 mod credential;
 mod hop_by_hop;
+mod noticed_end;
+mod session;
 mod splice;
 mod upstream;
 
 use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::upstream::{Upstream, UpstreamError};
 use self::{
     hop_by_hop::{strip_request, strip_response},
     splice::splice,
+};
+pub(crate) use self::{
+    session::{Session, SessionLimits},
+    upstream::{Upstream, UpstreamError},
 };
 use crate::{
     audit::{AUDIT_ID, Exchange, RequestBody},
@@ -24,14 +29,22 @@ use crate::{
     request::{Upgrade, UpgradeProtocol},
 };
 
+/// [`oidcproxy_crds::v1alpha1::impersonation::REMOTE_CLIENT_IP`] as a header.
+const CLIENT_IP_EXTRA: HeaderName = HeaderName::from_static("impersonate-extra-remote-client-ip");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// How a request is forwarded.
 pub(crate) struct Forwarding<'a> {
     pub(crate) identity: &'a IdentityHeaders,
     pub(crate) client: IpAddr,
+    /// Whether the client's address travels as an extra, too.
+    pub(crate) client_ip_extra: bool,
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) is_long_running: bool,
+    /// Whether somebody behind kube-apiserver may answer.
+    pub(crate) is_proxied_further: bool,
+    /// How long the stream may live that the request may become.
+    pub(crate) session: Session,
     /// Ends the stream that the request may become.
     pub(crate) withdrawn: &'a CancellationToken,
     /// The request's record.
@@ -69,13 +82,14 @@ impl Upstream {
                 let (end, withdrawn) = (streams.end.clone(), forwarding.withdrawn.clone());
                 let exchange = Arc::clone(forwarding.exchange);
                 let counted = counted(protocol);
-                let stream = splice(client, upstream, end, withdrawn, exchange, counted);
+                let session = forwarding.session;
+                let stream = splice(client, upstream, end, withdrawn, session, exchange, counted);
                 streams.tasks.spawn(stream);
             }
             _ if switched => return Err(UpstreamError::Protocol),
             Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
             // What is proxied further may say 401 of its own; kube-apiserver says it of us.
-            None if answer.status() == StatusCode::UNAUTHORIZED && !forwarding.is_long_running => {
+            _ if answer.status() == StatusCode::UNAUTHORIZED && !forwarding.is_proxied_further => {
                 tracing::error!("kube-apiserver does not accept our credential");
                 return Err(UpstreamError::Credential);
             }
@@ -92,6 +106,8 @@ impl Upstream {
         *request.uri_mut() = self.uri(request.uri().path_and_query())?;
         *request.version_mut() = http::Version::HTTP_11;
         request.extensions_mut().clear();
+        let has_body_of_unknown_length = !request.body().is_end_stream()
+            && !request.headers().contains_key(header::CONTENT_LENGTH);
         let host =
             HeaderValue::try_from(self.authority().as_str()).map_err(|_| UpstreamError::Request)?;
         let headers = request.headers_mut();
@@ -99,6 +115,13 @@ impl Upstream {
         // First away with what the client may not say, then what we say.
         strip_request(headers);
         headers.insert(header::HOST, host);
+        if has_body_of_unknown_length {
+            // hyper would leave the body of a GET out.
+            headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
         if let Ok(client) = HeaderValue::try_from(forwarding.client.to_string()) {
             headers.insert(X_FORWARDED_FOR, client);
         }
@@ -107,6 +130,11 @@ impl Upstream {
         }
         headers.insert(AUDIT_ID, forwarding.exchange.audit_id());
         forwarding.identity.add_to(headers);
+        if forwarding.client_ip_extra
+            && let Ok(client) = HeaderValue::try_from(forwarding.client.to_string())
+        {
+            headers.insert(CLIENT_IP_EXTRA, client);
+        }
         if let Some(Upgrade { protocol }) = forwarding.upgrade {
             add_upgrade(headers, protocol);
         }

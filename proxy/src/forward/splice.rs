@@ -1,17 +1,21 @@
 //! A connection that has left HTTP: bytes both ways, until both sides have ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio_util::sync::CancellationToken;
 
+use super::{noticed_end::NoticedEnd, session::Session};
 use crate::{
     audit::{CountedStream, EndReason, Exchange},
     metrics::Guard,
 };
 
+/// What the other side has still to say once kube-apiserver has ended: a client that does not
+/// close then would hold the stream for ever.
+const GRACE: Duration = Duration::from_secs(30);
 /// One TLS record.
 const BUFFER: usize = 16 * 1024;
 
@@ -22,6 +26,7 @@ pub(crate) async fn splice(
     upstream: OnUpgrade,
     end: CancellationToken,
     withdrawn: CancellationToken,
+    session: Session,
     exchange: Arc<Exchange>,
     _counted: Guard,
 ) {
@@ -34,13 +39,22 @@ pub(crate) async fn splice(
     };
     let flow = exchange.flow();
     let mut client = CountedStream::new(TokioIo::new(client), Arc::clone(flow));
-    let mut upstream = TokioIo::new(upstream);
+    let upstream_ended = CancellationToken::new();
+    let mut upstream = NoticedEnd::new(TokioIo::new(upstream), upstream_ended.clone());
     tokio::select! {
         copied = copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER) => {
             if let Err(error) = copied {
                 tracing::debug!(%error, "a stream broke");
                 flow.end_with(EndReason::StreamBroke);
             }
+        }
+        reason = session.end(flow) => flow.end_with(reason),
+        () = async {
+            upstream_ended.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        } => {
+            tracing::info!("a stream was cut: its client did not close after kube-apiserver");
+            flow.end_with(EndReason::HalfClosed);
         }
         () = end.cancelled() => {
             tracing::info!("a stream was cut: the proxy ends");

@@ -37,6 +37,7 @@ const MAX_IDLE: usize = 256;
 /// Of an answer; a server may send a warning for each object.
 const MAX_HEADERS: usize = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// What is wrong with kube-apiserver's address or our credential for it.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +142,7 @@ impl Upstream {
         http.set_nodelay(true);
         http.set_keepalive(Some(KEEPALIVE));
         http.set_keepalive_interval(Some(KEEPALIVE));
+        http.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let builder = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)

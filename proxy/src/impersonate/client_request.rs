@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use oidcproxy_crds::v1alpha1::impersonation::REMOTE_CLIENT_IP;
+
 use super::{AllowedBy, ImpersonationError};
 use crate::identity::{
     Identity,
@@ -79,7 +81,7 @@ impl ClientRequest {
     /// that names the proxy and helps nobody.
     pub(crate) fn check_extra_keys(&self, allowed: &[String]) -> Result<(), ImpersonationError> {
         for (key, _) in &self.0.extra {
-            if key.starts_with(ORIGINAL_USER_PREFIX) {
+            if key.starts_with(ORIGINAL_USER_PREFIX) || key == REMOTE_CLIENT_IP {
                 return Err(ImpersonationError::Forbidden(format!(
                     "the extra key {key:?} is set by the proxy and cannot be impersonated"
                 )));

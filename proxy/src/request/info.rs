@@ -17,6 +17,8 @@ pub(crate) struct RequestInfo {
     pub(crate) verb: &'static str,
     /// Whether it may take as long as it likes: watches, logs, streams, proxied requests.
     pub(crate) is_long_running: bool,
+    /// Whether the answer may be of somebody behind kube-apiserver.
+    pub(crate) is_proxied_further: bool,
 }
 
 /// What an authorizer would be asked about, and audit rules match.
@@ -51,6 +53,8 @@ impl RequestInfo {
             return Self {
                 verb: method_verb(method),
                 is_long_running: is_profile(&path),
+                // Aggregated APIs have no more than their resources.
+                is_proxied_further: false,
             };
         };
         let is_watch = || ListOptions::watches(query);
@@ -58,6 +62,7 @@ impl RequestInfo {
         Self {
             verb: verb.unwrap_or_else(|| method_verb(method)),
             is_long_running: is_long_running(verb, &resource),
+            is_proxied_further: verb == Some("proxy") || resource.subresource == "proxy",
         }
     }
 }

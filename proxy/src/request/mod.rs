@@ -1,5 +1,6 @@
 //! What a request says of itself, before anybody is asked about it.
 
+mod client_address;
 mod credentials;
 mod info;
 mod list_options;
@@ -10,6 +11,7 @@ mod upgrade;
 use http::Method;
 
 pub(crate) use self::{
+    client_address::TrustedProxies,
     credentials::{Credentials, strip_subprotocol_tokens},
     info::{Attributes, ObjectReference, RequestInfo},
     target::check_head,

@@ -1,16 +1,13 @@
 //! Which requests are looked at.
 
-use http::{HeaderMap, Method, Request, Version};
+use http::{Method, Request, Version};
 
 use super::RequestError;
 
-/// As in HTTP/1.1, where the parser counts: HTTP/2 bounds the bytes of a head only, and its
-/// compression makes a field of one byte.
-const MAX_FIELDS: usize = 256;
-
 /// Refuses what a proxy for one server has no use for: tunnels, echoes of the request's headers,
-/// targets of other servers, and more fields than any client has.
-pub(crate) fn check_head<B>(request: &Request<B>) -> Result<(), RequestError> {
+/// targets of other servers, and more fields than any client has. HTTP/1.1's parser counts them;
+/// HTTP/2 bounds the bytes of a head only, and its compression makes a field of one byte.
+pub(crate) fn check_head<B>(request: &Request<B>, max_fields: usize) -> Result<(), RequestError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(RequestError::Method(request.method().clone()));
     }
@@ -21,12 +18,8 @@ pub(crate) fn check_head<B>(request: &Request<B>) -> Result<(), RequestError> {
     if absolute || !uri.path().starts_with('/') {
         return Err(RequestError::Ambiguous("the request target must be a path"));
     }
-    check_field_count(request.headers())
-}
-
-fn check_field_count(headers: &HeaderMap) -> Result<(), RequestError> {
-    if headers.len() > MAX_FIELDS {
-        return Err(RequestError::TooManyFields(MAX_FIELDS));
+    if request.headers().len() > max_fields {
+        return Err(RequestError::TooManyFields(max_fields));
     }
     Ok(())
 }

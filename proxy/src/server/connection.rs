@@ -19,16 +19,22 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 
 use super::{
     ServerTls,
+    admission::{Admission, Place},
     client_connection::{Busy, BusyBody, ClientConnection},
+    proxy_protocol::read_source,
 };
 use crate::{
-    body::LastOfConnection, descriptors::raise_limit, drain::Drain, metrics::Metrics,
+    body::LastOfConnection,
+    descriptors::raise_limit,
+    drain::Drain,
+    metrics::Metrics,
     pipeline::Pipeline,
+    settings::{ClientLimits, Settings},
 };
 
 /// Connections at a time, where there are descriptors for that many; the next ones wait in the
@@ -41,14 +47,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In hyper this is also how long a kept-alive connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
-/// A token, its groups and a browser's headers need a tenth of it. What one client can make the
-/// proxy hold is this times its streams.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_HEADERS: usize = 256;
-/// As kube-apiserver.
-const MAX_STREAMS: u32 = 100;
+/// Of all places, how many one address may have: the next ones find room, whatever it does. Clients
+/// behind one load balancer share an address, unless it is a trusted proxy.
+const SHARE: usize = 2;
 /// Load balancers forget idle connections after minutes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// A client that is gone without a word is noticed after two minutes.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Serves connections.
 pub(crate) struct Server {
@@ -57,12 +62,14 @@ pub(crate) struct Server {
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: TaskTracker,
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Server {
     /// Until the drain closes the door.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(places()));
+        let most = places();
+        let places = Arc::new(Semaphore::new(most));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -73,7 +80,7 @@ impl Server {
                 Ok((stream, peer, place)) => {
                     let server = Arc::clone(&self);
                     self.connections.spawn(async move {
-                        server.serve(stream, peer).await;
+                        server.serve(stream, peer, most).await;
                         drop(place);
                     });
                 }
@@ -87,20 +94,35 @@ impl Server {
         self.connections.close();
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, most: usize) {
         if tune(&stream).is_err() {
             return;
         }
-        let _counted = self.metrics.connection();
-        let acceptor = TlsAcceptor::from(self.tls.current());
-        let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
+        let counted = self.metrics.connection();
+        let settings = self.pipeline.settings.current();
+        let defaults = ClientLimits::default();
+        let limits = settings
+            .as_ref()
+            .map_or(&defaults, |settings| &settings.limits);
+        let most = limits.connections.map_or(most, |limit| limit.min(most));
+        if counted.count() > most {
+            self.metrics.connection_refused("limit");
+            return tracing::debug!(%peer, "as many connections as there may be");
+        }
+        let accepted = timeout(
+            HANDSHAKE_TIMEOUT,
+            self.accept(stream, peer, settings.as_deref(), most),
+        );
+        let (stream, peer, _place) = match accepted.await {
+            Ok(Ok(accepted)) => accepted,
             // Port scanners and probes; nothing that anybody could act on.
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => return tracing::debug!(%peer, "no TLS in time"),
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        // What the settings say later is for later connections.
+        let (http1, http2) = (http1_builder(limits), http2_builder(limits));
+        drop(settings);
         let pipeline = Arc::clone(&self.pipeline);
         let client = Arc::new(ClientConnection::default());
         let answers = Arc::clone(&client);
@@ -111,13 +133,11 @@ impl Server {
         });
         let stream = TokioIo::new(stream);
         let ended = if is_http2 {
-            let connection = pin!(http2_builder().serve_connection(stream, service));
+            let connection = pin!(http2.serve_connection(stream, service));
             self.until_drained(connection, &client, http2::Connection::graceful_shutdown)
                 .await
         } else {
-            let connection = http1_builder()
-                .serve_connection(stream, service)
-                .with_upgrades();
+            let connection = http1.serve_connection(stream, service).with_upgrades();
             self.until_drained(
                 pin!(connection),
                 &client,
@@ -128,6 +148,40 @@ impl Server {
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection broke");
         }
+    }
+
+    /// Up to the end of the TLS handshake, and who the client is.
+    async fn accept(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        settings: Option<&Settings>,
+        most: usize,
+    ) -> io::Result<(TlsStream<TcpStream>, SocketAddr, Option<Place>)> {
+        let mut client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let trusted =
+            |address| settings.is_some_and(|settings| settings.trusted_proxies.contains(address));
+        if settings.is_some_and(|settings| settings.proxy_protocol)
+            && trusted(client.ip())
+            && let Some(source) = read_source(&mut stream).await?
+        {
+            client.set_ip(source);
+        }
+        let place = if trusted(client.ip()) {
+            None
+        } else {
+            let share = (most / SHARE).max(1);
+            let place = self.admission.enter(client.ip(), share);
+            if place.is_none() {
+                self.metrics.connection_refused("address");
+                return Err(io::Error::other(
+                    "as many connections as an address may have",
+                ));
+            }
+            place
+        };
+        let acceptor = TlsAcceptor::from(self.tls.current());
+        Ok((acceptor.accept(stream).await?, client, place))
     }
 
     /// Serves a connection; when the drain closes, it finishes what is under way and then ends.
@@ -189,27 +243,28 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
+        .with_interval(KEEPALIVE)
+        .with_retries(KEEPALIVE_RETRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-fn http1_builder() -> http1::Builder {
+fn http1_builder(limits: &ClientLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS);
+        .max_header_size(limits.header_bytes)
+        .max_headers(limits.header_count);
     builder
 }
 
-fn http2_builder() -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &ClientLimits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(limits.streams_per_connection)
         // hyper's 16 KiB are too few for a token with many groups.
-        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         // Rapid Reset and its kin (CVE-2023-44487, CVE-2025-8671).
         .max_pending_accept_reset_streams(50)
         .max_local_error_reset_streams(256)

@@ -1,12 +1,15 @@
 //! The serving port: connections, TLS and HTTP, up to the point where a request is whole.
 
+mod admission;
 mod certificate;
 mod client_connection;
 mod connection;
 mod listener;
+mod proxy_protocol;
 mod tls;
 
 pub(crate) use self::{
+    admission::Admission,
     certificate::{CertificateFiles, ServingCertificate},
     connection::Server,
     listener::bind,

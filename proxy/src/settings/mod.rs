@@ -6,6 +6,8 @@ mod file;
 mod flags;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
+mod limits;
+mod request_path;
 mod store;
 mod watch;
 
@@ -16,24 +18,29 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     file::follow_file,
     flags::{FlagError, OidcFlags, base_settings},
+    limits::ClientLimits,
+    request_path::RequestPathFlags,
     store::SettingsStore,
     watch::{OidcProxyName, follow_status},
 };
 use crate::{
     audit::{AuditBackends, Auditor, PolicyError},
     authn::{AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, ReservedNames},
+    forward::SessionLimits,
     identity::UnsafeIdentity,
     impersonate::Restriction,
     metrics::Metrics,
+    request::TrustedProxies,
 };
 use oidcproxy_crds::{
     state::IssuerReport,
     v1alpha1::{
         self,
-        impersonation::{ClientRequests, Constrained, StaticExtra},
+        impersonation::{ClientIpExtra, ClientRequests, Constrained, StaticExtra},
         issuer_expressions, issuer_rules,
         logging::LogFormat,
-        serving::TlsVersion,
+        network::{Network, NetworkError},
+        serving::{ProxyProtocol, TlsVersion},
         settings::DrainSettings,
     },
 };
@@ -48,6 +55,12 @@ pub(crate) struct Settings {
     pub(crate) constrained: Constrained,
     pub(crate) restrict_to: Restriction,
     pub(crate) static_extra: Vec<StaticExtra>,
+    pub(crate) client_ip_extra: bool,
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// Connections of trusted proxies begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: bool,
+    pub(crate) sessions: SessionLimits,
+    pub(crate) limits: ClientLimits,
     pub(crate) min_tls_version: TlsVersion,
     pub(crate) log_format: LogFormat,
     pub(crate) auditor: Option<Arc<Auditor>>,
@@ -73,6 +86,9 @@ pub(crate) enum SettingsError {
     /// The audit policy is wrong.
     #[error(transparent)]
     Audit(#[from] PolicyError),
+    /// Not a network.
+    #[error("serving.trustedProxies: {0:?} {1}")]
+    TrustedProxies(String, NetworkError),
     /// An issuer's certificates cannot be used.
     #[error("issuer {name}: {cause}")]
     Issuer {
@@ -155,6 +171,11 @@ impl Settings {
             as_extra_keys: wire.impersonation.as_extra_keys,
             constrained: wire.impersonation.constrained,
             restrict_to: wire.impersonation.restrict_to.into(),
+            client_ip_extra: wire.impersonation.client_ip_extra == ClientIpExtra::Enabled,
+            trusted_proxies: trusted_proxies(&wire.serving.trusted_proxies)?,
+            proxy_protocol: wire.serving.proxy_protocol == ProxyProtocol::Required,
+            sessions: wire.sessions.into(),
+            limits: (&wire.limits).into(),
             min_tls_version: wire.serving.min_tls_version,
             log_format: wire.logging.format,
             auditor,
@@ -176,6 +197,15 @@ impl Settings {
             issuer.first_attempt().await;
         }
     }
+}
+
+fn trusted_proxies(networks: &[String]) -> Result<TrustedProxies, SettingsError> {
+    let parse = |network: &String| {
+        let parsed = network.parse::<Network>();
+        parsed.map_err(|error| SettingsError::TrustedProxies(network.clone(), error))
+    };
+    let networks: Result<_, _> = networks.iter().map(parse).collect();
+    Ok(TrustedProxies::new(networks?))
 }
 
 /// Reserved prefixes are the operator's business: here the guard over the final names decides.

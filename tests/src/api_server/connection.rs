@@ -206,6 +206,9 @@ async fn tunnel(
     bytes.extend_from_slice(&upgrade.early);
     stream.write_all(&bytes).await?;
     stream.flush().await?;
+    if upgrade.hang_up {
+        return Ok(());
+    }
     loop {
         if buffer.is_empty() && fill(stream, buffer).await? == 0 {
             shared.update(request.connection, |state| state.tunnel_eof = true);

@@ -8,7 +8,9 @@
     clippy::indexing_slicing
 )]
 
+mod limits;
 mod restriction;
+mod sessions;
 
 use oidcproxy_crds::v1alpha1::{Settings, authentication::ClaimMappings, settings::IssuerSettings};
 use oidcproxy_tests::{

@@ -180,3 +180,23 @@ async fn acting_as_somebody_else_is_reviewed_for_streams_too() {
     );
     assert_eq!(bed.api.only().user().as_deref(), Some("bob"));
 }
+
+#[tokio::test]
+async fn our_own_credential_is_not_the_clients_fault() {
+    let bed = Bed::start().await;
+    let bearer = bearer(&bed);
+    let unauthorized = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
+    bed.api.answer("/api", Answer::Json(401, unauthorized));
+    for lines in [&SPDY[..], &WEBSOCKET[..]] {
+        let lines = [&[&*bearer], lines].concat();
+        let mut raw = open(&bed, "GET", &lines).await;
+        raw.reply().await.unwrap().assert_refusal(502);
+    }
+    // Who is behind kube-apiserver speaks for itself.
+    let mut raw = bed.client.raw().await.unwrap();
+    let lines = [&[&*bearer], &WEBSOCKET[..]].concat();
+    raw.request("GET /api/v1/namespaces/default/services/web/proxy/", &lines)
+        .await
+        .unwrap();
+    assert_eq!(raw.reply().await.unwrap().status, 401);
+}

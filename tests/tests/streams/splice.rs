@@ -127,3 +127,34 @@ async fn a_client_that_goes_away_closes_the_upstream_side() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_client_that_never_closes_does_not_hold_a_stream() {
+    let bed = agreeing(Vec::new()).await;
+    bed.api.answer(
+        "/api/v1/namespaces/default/pods/web/exec",
+        Answer::Upgrade(Upgrade {
+            hang_up: true,
+            ..Upgrade::default()
+        }),
+    );
+    let mut raw = open(&bed, "POST", &[&[&*bearer(&bed)], &SPDY[..]].concat()).await;
+    assert_eq!(raw.head().await.unwrap().status, 101);
+    // The end of the API server's side arrives; ours stays open.
+    assert!(raw.rest().await.unwrap().is_empty());
+    let gone = async {
+        while bed
+            .proxy
+            .probe("/metrics")
+            .await
+            .unwrap()
+            .text()
+            .contains("streams_active{kind=\"spdy\"} 1")
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(90), gone)
+        .await
+        .expect("the stream ends");
+}

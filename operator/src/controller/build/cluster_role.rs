@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
-use oidcproxy_crds::v1alpha1::{impersonation::ClientRequests, settings::Settings};
+use oidcproxy_crds::v1alpha1::{
+    impersonation::{ClientIpExtra, ClientRequests, REMOTE_CLIENT_IP},
+    settings::Settings,
+};
 
 use crate::controller::identity::Identity;
 
@@ -23,6 +26,9 @@ const ORIGINAL_USER: [&str; 4] = [
 
 /// What every user is in.
 const AUTHENTICATED: &str = "system:authenticated";
+
+/// What requests without a credential are in.
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// How `ServiceAccounts` are called as users.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
@@ -93,8 +99,16 @@ fn identities(settings: &Settings) -> BTreeSet<Grant> {
     match &restriction.groups {
         None => add("groups", BTreeSet::new()),
         Some(groups) => {
+            let anonymous = settings.authentication.anonymous.as_ref();
+            let automatic = anonymous
+                .filter(|anonymous| anonymous.enabled)
+                .map(|_| UNAUTHENTICATED);
+            let automatic = automatic.into_iter().chain([AUTHENTICATED]);
             let listed = groups.names.iter().cloned();
-            add("groups", listed.chain([AUTHENTICATED.to_owned()]).collect());
+            add(
+                "groups",
+                listed.chain(automatic.map(str::to_owned)).collect(),
+            );
         }
     }
     all
@@ -104,6 +118,9 @@ fn identities(settings: &Settings) -> BTreeSet<Grant> {
 fn extra_keys(settings: &Settings) -> BTreeSet<&str> {
     let impersonation = &settings.impersonation;
     let mut keys = BTreeSet::from([CREDENTIAL_ID]);
+    if impersonation.client_ip_extra == ClientIpExtra::Enabled {
+        keys.insert(REMOTE_CLIENT_IP);
+    }
     keys.extend(impersonation.extra.iter().map(|fixed| fixed.key.as_str()));
     let mapped = settings
         .authentication
@@ -224,6 +241,16 @@ mod tests {
                 ], "verbs": ["impersonate"]},
                 {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
             ])
+        );
+    }
+
+    #[test]
+    fn the_clients_address_is_an_extra() {
+        let rules = rules(json!({"impersonation": {"clientIPExtra": "Enabled"}}));
+        let resources = rules[1]["resources"].as_array().unwrap();
+        assert!(
+            resources.contains(&json!("userextras/remote-client-ip")),
+            "{rules}"
         );
     }
 

@@ -5,9 +5,6 @@ use oidcproxy_crds::{
     v1alpha1::{
         audit::Audit,
         authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
-        impersonation::{ClientIpExtra, Impersonation},
-        lifecycle::{Limits, Sessions},
-        serving::{ProxyProtocol, Serving},
     },
 };
 
@@ -16,12 +13,6 @@ use crate::controller::options::Options;
 
 pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Findings) {
     authentication(&spec.authentication, findings);
-    if let Some(impersonation) = &spec.impersonation {
-        self::impersonation(impersonation, findings);
-    }
-    if let Some(serving) = &spec.serving {
-        self::serving(serving, findings);
-    }
     let deployment = spec.deployment.as_ref();
     if deployment.is_some_and(|given| given.image.is_some()) && !options.allow_image_override {
         let message = "needs an operator that runs with --allow-image-override";
@@ -29,11 +20,6 @@ pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Find
     }
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
     refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
-    refuse(
-        differs(spec.sessions.as_ref(), &Sessions::default()),
-        "sessions",
-    );
-    refuse(differs(spec.limits.as_ref(), &Limits::default()), "limits");
 }
 
 fn refuse(findings: &mut Findings, asked: bool, path: &str) {
@@ -74,25 +60,5 @@ fn jwt(entry: &JwtAuthenticator, index: usize, findings: &mut Findings) {
     refuse(
         entry.issuer.egress_selector_type.is_some(),
         "issuer.egressSelectorType",
-    );
-}
-
-fn impersonation(impersonation: &Impersonation, findings: &mut Findings) {
-    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    refuse(
-        impersonation.client_ip_extra == Some(ClientIpExtra::Enabled),
-        "impersonation.clientIPExtra Enabled",
-    );
-}
-
-fn serving(serving: &Serving, findings: &mut Findings) {
-    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    refuse(
-        !serving.trusted_proxies.is_empty(),
-        "serving.trustedProxies",
-    );
-    refuse(
-        serving.proxy_protocol == Some(ProxyProtocol::Required),
-        "serving.proxyProtocol Required",
     );
 }

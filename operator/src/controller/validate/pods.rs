@@ -8,7 +8,7 @@ use oidcproxy_crds::{
     v1alpha1::{
         deployment::{Autoscaling, Deployment},
         kubeconfig::Kubeconfig,
-        lifecycle::Drain,
+        lifecycle::{Drain, Limits, Sessions},
     },
 };
 
@@ -16,6 +16,9 @@ use super::Findings;
 
 /// The longest that a leaving pod may take for either part.
 const MAX_DRAIN: Duration = Duration::from_hours(24);
+/// A stream that ends within less is none.
+const MIN_SESSION: Duration = Duration::from_secs(1);
+const MAX_SESSION: Duration = Duration::from_hours(8760);
 
 pub(super) fn check(spec: &OidcProxySpec, findings: &mut Findings) {
     if let Some(deployment) = &spec.deployment {
@@ -26,6 +29,12 @@ pub(super) fn check(spec: &OidcProxySpec, findings: &mut Findings) {
     }
     if let Some(drain) = &spec.drain {
         check_drain(drain, findings);
+    }
+    if let Some(sessions) = &spec.sessions {
+        check_sessions(sessions, findings);
+    }
+    if let Some(limits) = &spec.limits {
+        check_limits(limits, findings);
     }
     if let Some(kubeconfig) = &spec.kubeconfig {
         check_kubeconfig(kubeconfig, spec, findings);
@@ -89,6 +98,52 @@ fn check_drain(drain: &Drain, findings: &mut Findings) {
     for (field, value) in [("delay", drain.delay), ("deadline", drain.deadline)] {
         if value.is_some_and(|value| value.is_negative() || Duration::from(value) > MAX_DRAIN) {
             findings.invalid(format_args!("drain.{field}"), "must be between 0s and 24h");
+        }
+    }
+}
+
+fn check_sessions(sessions: &Sessions, findings: &mut Findings) {
+    let given = [
+        ("maxDuration", sessions.max_duration),
+        ("idleTimeout", sessions.idle_timeout),
+    ];
+    for (field, value) in given {
+        let is_time = |value| {
+            let duration = Duration::from(value);
+            (MIN_SESSION..=MAX_SESSION).contains(&duration)
+        };
+        if value.is_some_and(|value| value.is_negative() || !is_time(value)) {
+            let message = "must be between 1s and 8760h";
+            findings.invalid(format_args!("sessions.{field}"), message);
+        }
+    }
+}
+
+/// The schema says the same; an older CRD may not.
+fn check_limits(limits: &Limits, findings: &mut Findings) {
+    let given = [
+        ("connections", limits.connections, 1..=1_000_000),
+        (
+            "streamsPerConnection",
+            limits.streams_per_connection,
+            1..=10_000,
+        ),
+        ("headerBytes", limits.header_bytes, 8192..=1_048_576),
+        ("headerCount", limits.header_count, 16..=10_000),
+        ("requestsPerUser", limits.requests_per_user, 1..=1_000_000),
+        (
+            "unauthenticatedPerAddress",
+            limits.unauthenticated_per_address,
+            1..=1_000_000,
+        ),
+    ];
+    for (field, value, range) in given {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            let (least, most) = range.into_inner();
+            findings.invalid(
+                format_args!("limits.{field}"),
+                format_args!("must be between {least} and {most}"),
+            );
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use oidcproxy_crds::v1alpha1::{
-    serving::{SecretCertificate, SelfIssued, Serving},
+    network::Network,
+    serving::{ProxyProtocol, SecretCertificate, SelfIssued, Serving},
     settings::MAX_CERTIFICATE_AUTHORITY_BYTES,
 };
 use url::Url;
@@ -38,6 +39,16 @@ pub(super) fn check(
             let path = format_args!("serving.hostnames[{index}]");
             findings.invalid(path, "must be a lower-case DNS name or an IP address");
         }
+    }
+    for (index, network) in serving.trusted_proxies.iter().enumerate() {
+        if let Err(error) = network.parse::<Network>() {
+            findings.invalid(format_args!("serving.trustedProxies[{index}]"), error);
+        }
+    }
+    if serving.proxy_protocol == Some(ProxyProtocol::Required) && serving.trusted_proxies.is_empty()
+    {
+        let message = "Required needs trustedProxies: nobody else is believed";
+        findings.invalid("serving.proxyProtocol", message);
     }
     if let Some(url) = &serving.external_url
         && !is_plain_https(url)
