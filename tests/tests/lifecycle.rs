@@ -195,6 +195,39 @@ async fn its_own_token_is_read_again() {
     .await;
 }
 
+/// Nobody needs the issuer for a change of claims, and nobody is refused while it happens.
+#[tokio::test]
+async fn a_changed_mapping_loses_no_request_even_while_the_issuer_is_down() {
+    let bed = Bed::start().await;
+    let tokens: Vec<_> = (0..40)
+        .map(|n| bed.token(&format!("user-{n}"), &[]))
+        .collect();
+    bed.get_with(Protocol::H1, &tokens[0])
+        .await
+        .assert_status(200);
+    bed.issuer.down().await;
+    let mut connection = bed.connect(Protocol::H2).await;
+    let mut tokens = tokens.iter().cycle();
+    let mut get = async || {
+        let call = Call::get("/api/v1/pods").bearer(tokens.next().unwrap());
+        let reply = connection.send(call).await.unwrap();
+        reply.assert_status(200);
+        reply.json()["user"].as_str().unwrap().to_owned()
+    };
+    let mut config = authentication_config(&bed.issuer);
+    for round in 0..3 {
+        let prefix = format!("{round}:");
+        config["jwt"][0]["claimMappings"]["username"]["prefix"] = json!(prefix);
+        bed.proxy
+            .replace("authentication.yaml", &config.to_string())
+            .unwrap();
+        let deadline = Instant::now() + RELOAD;
+        while !get().await.starts_with(&prefix) {
+            assert!(Instant::now() < deadline, "{prefix} does not come");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_authentication_configuration_is_read_again() {
     let bed = Bed::start().await;

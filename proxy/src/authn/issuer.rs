@@ -1,9 +1,4 @@
-//! One issuer at run time: its keys, how they are found and kept fresh.
-//!
-//! A task of its own discovers the issuer at once, and fetches its keys when the first token asks
-//! for them. A request that meets an unknown key asks that task and waits; it never fetches by
-//! itself. So any number of such requests cause one fetch, and the pause between fetches is kept
-//! in one place.
+//! One issuer at run time: what it signs is verified and mapped.
 
 use std::{
     sync::Arc,
@@ -15,25 +10,19 @@ use oidcproxy_crds::{
     v1alpha1::{issuer_rules::FieldError, settings::IssuerSettings},
 };
 use serde_json::{Map, Value};
-use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     TokenError, Verified,
     algorithm::Algorithm,
     claims, distributed,
-    fetch::{DocumentClient, FetchError},
+    fetch::FetchError,
     key::Thumbprint,
-    key_keeper::{Discovery, KeptKeys, KeyKeeper},
+    key_source::KeySource,
     mapping::IdentityMapping,
     token::{UnverifiedToken, claimed_issuer},
 };
 use crate::metrics::Metrics;
-
-/// How long a request waits for a fetch that may bring its key.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests that wait for one issuer: each is held in memory, and none has shown a good token.
-const MAX_WAITING: usize = 128;
 
 /// Distributed claims may change at their source at any time; kube-apiserver keeps every token for
 /// these ten seconds only.
@@ -71,38 +60,26 @@ pub(crate) struct IssuerAuthenticator {
     certificate_authority: Option<String>,
     algorithms: Vec<Algorithm>,
     mapping: IdentityMapping,
-    client: DocumentClient,
-    kept: Arc<KeptKeys>,
-    task: AbortHandle,
+    source: Arc<KeySource>,
     withdrawn: CancellationToken,
-    places: Semaphore,
-}
-
-impl Drop for IssuerAuthenticator {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl IssuerAuthenticator {
-    /// Starts to discover the issuer. `withdrawn` outlives a change of its settings: streams that
-    /// were opened before the change end, too, when the issuer is dropped after it.
+    /// Starts to discover the issuer, unless `previous`, the same issuer before its settings
+    /// changed, has its keys from the same place. Streams that were opened before the change end,
+    /// too, when the issuer is dropped after it.
     pub(crate) fn start(
         settings: IssuerSettings,
         certificate_authority: Option<String>,
-        withdrawn: CancellationToken,
+        previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, IssuerError> {
-        let client = DocumentClient::new(certificate_authority.as_deref())?;
         let mapping = IdentityMapping::of(&settings).map_err(|errors| IssuerError::of(&errors))?;
-        let kept = Arc::new(KeptKeys::default());
-        let keeper = KeyKeeper {
-            name: settings.name.clone(),
-            url: settings.url.clone(),
-            discovery_url: discovery_url(&settings),
-            client: client.clone(),
-            kept: Arc::clone(&kept),
-            metrics,
+        let authority = certificate_authority.as_deref();
+        let known = previous.map(|previous| &previous.source);
+        let source = match known.filter(|source| source.is_for(&settings, authority)) {
+            Some(source) => Arc::clone(source),
+            None => Arc::new(KeySource::start(&settings, authority, metrics)?),
         };
         let named = settings.signing_algorithms.iter();
         let named: Vec<_> = named
@@ -116,12 +93,11 @@ impl IssuerAuthenticator {
             },
             settings,
             mapping,
-            client,
+            source,
             certificate_authority,
-            kept,
-            task: tokio::spawn(keeper.run()).abort_handle(),
-            withdrawn,
-            places: Semaphore::new(MAX_WAITING),
+            withdrawn: previous.map_or_else(CancellationToken::new, |previous| {
+                previous.withdrawn.clone()
+            }),
         })
     }
 
@@ -150,30 +126,17 @@ impl IssuerAuthenticator {
     }
 
     pub(crate) fn report(&self) -> IssuerReport {
-        let report = self.kept.report.load();
-        IssuerReport {
-            name: self.settings.name.clone(),
-            state: report.state,
-            message: report.message.clone(),
-        }
+        self.source.report()
     }
 
     /// Ends when discovery has been tried once.
     pub(crate) async fn first_attempt(&self) {
-        let mut discovery = self.kept.discovery.subscribe();
-        // It fails only when the sender is gone, which this borrow excludes.
-        let _ = discovery
-            .wait_for(|state| *state != Discovery::Untried)
-            .await;
+        self.source.first_attempt().await;
     }
 
     /// Whether the key that verified a token is still one of the issuer's.
     pub(crate) fn still_has(&self, key: &Thumbprint) -> bool {
-        self.kept
-            .keys
-            .load()
-            .as_ref()
-            .is_some_and(|keys| keys.has(key))
+        self.source.has(key)
     }
 
     /// Verifies a token of this issuer and maps its claims.
@@ -200,7 +163,7 @@ impl IssuerAuthenticator {
 
     /// The groups out of a token that stands elsewhere, held to the same rules as the first one.
     async fn distributed_groups(&self, source: &distributed::Source) -> Result<Value, TokenError> {
-        let token = distributed::fetch(&self.client, source).await?;
+        let token = distributed::fetch(self.source.client(), source).await?;
         if claimed_issuer(&token).as_deref() != Some(self.url()) {
             return Err(distributed::refused("the answer is of another issuer"));
         }
@@ -219,7 +182,7 @@ impl IssuerAuthenticator {
         let mut key = self.verifying_key(&token);
         if key.is_err() {
             // The issuer may have a new key, or may not have been reached yet.
-            self.refresh().await;
+            self.source.refresh().await;
             key = self.verifying_key(&token);
         }
         let key = key?;
@@ -234,8 +197,7 @@ impl IssuerAuthenticator {
     }
 
     fn verifying_key(&self, token: &UnverifiedToken<'_>) -> Result<Thumbprint, TokenError> {
-        let keys = self.kept.keys.load();
-        let keys = keys.as_ref().ok_or(TokenError::IssuerNotReady)?;
+        let keys = self.source.keys().ok_or(TokenError::IssuerNotReady)?;
         keys.verify(
             token.key_id.as_deref(),
             token.algorithm,
@@ -244,30 +206,4 @@ impl IssuerAuthenticator {
         )
         .ok_or(TokenError::Signature)
     }
-
-    /// Has the keys fetched and waits for it; but not for an issuer that could not be discovered,
-    /// since whoever sends its tokens would be held up for nothing.
-    async fn refresh(&self) {
-        let Ok(_place) = self.places.try_acquire() else {
-            return;
-        };
-        let mut fetched = self.kept.fetched.subscribe();
-        fetched.mark_unchanged();
-        let answer = async {
-            self.first_attempt().await;
-            self.kept.wanted.notify_one();
-            if *self.kept.discovery.borrow() == Discovery::Done {
-                let _ = fetched.changed().await;
-            }
-        };
-        let _ = timeout(PATIENCE, answer).await;
-    }
-}
-
-/// One slash is cut, as kube-apiserver does.
-fn discovery_url(settings: &IssuerSettings) -> String {
-    settings.discovery_url.clone().unwrap_or_else(|| {
-        let base = settings.url.strip_suffix('/').unwrap_or(&settings.url);
-        format!("{base}/.well-known/openid-configuration")
-    })
 }

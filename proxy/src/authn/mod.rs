@@ -16,6 +16,7 @@ pub(crate) mod internals;
 mod issuer;
 mod key;
 mod key_keeper;
+mod key_source;
 mod mapping;
 mod requester;
 mod reserved;

@@ -134,12 +134,10 @@ impl Settings {
                 Arc::clone(same)
             } else {
                 let changed = known.iter().find(|known| known.url() == issuer.url);
-                let withdrawn = changed
-                    .map(|known| known.withdrawn().clone())
-                    .unwrap_or_default();
+                let changed = changed.map(AsRef::as_ref);
                 let name = issuer.name.clone();
                 let metrics = Arc::clone(metrics);
-                let started = IssuerAuthenticator::start(issuer, authority, withdrawn, metrics);
+                let started = IssuerAuthenticator::start(issuer, authority, changed, metrics);
                 Arc::new(started.map_err(|cause| SettingsError::Issuer { name, cause })?)
             });
         }
