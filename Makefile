@@ -7,6 +7,7 @@ include e2e-kind/cluster.mk
 
 CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
 .PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-all bench
@@ -71,3 +72,11 @@ test-clients: other-clients ## Client libraries and Helm through the proxy, and 
 
 test-all: test test-clients demo ## Everything, idle streams, the demo, and more time to fuzz
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),120) e2e-kind/ci/fuzz.sh
+
+# What the images carry; another profile is sooner built.
+BENCH_PROFILE ?= dist
+bench: ## Micro-benchmarks, and the CPU time of a GET beside a bare forwarder
+	$(CARGO) bench --locked --quiet -p oidcproxy-bench --bench authentication
+	$(CARGO) build --locked --quiet --profile $(BENCH_PROFILE) -p oidc-proxy
+	$(CARGO) build --locked --quiet --profile $(BENCH_PROFILE) -p oidcproxy-bench --bins
+	OIDC_PROXY_BIN=$(TARGET)/$(BENCH_PROFILE)/oidc-proxy $(TARGET)/$(BENCH_PROFILE)/oidcproxy-bench

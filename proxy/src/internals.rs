@@ -3,8 +3,8 @@
 use http::{HeaderMap, Request};
 
 pub use crate::{
-    authn::internals::{ReadToken, read_token},
-    settings::internals::read_authentication_configuration,
+    authn::internals::{Mapping, ReadToken, Verifier, read_token},
+    settings::internals::{RunningAuthenticator, read_authentication_configuration},
 };
 use crate::{
     identity::{Identity, IdentityHeaders},
@@ -69,4 +69,17 @@ pub(crate) fn lines(headers: &IdentityHeaders) -> Vec<HeaderLine> {
     map.iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect()
+}
+
+/// A user's headers; how many there are.
+pub fn encode_identity(username: &str, groups: &[String]) -> Result<usize, String> {
+    let identity = Identity {
+        username: username.to_owned(),
+        groups: groups.to_vec(),
+        ..Identity::default()
+    };
+    let headers = IdentityHeaders::encode(&identity).map_err(|error| error.to_string())?;
+    let mut map = HeaderMap::new();
+    headers.add_to(&mut map);
+    Ok(map.len())
 }

@@ -277,6 +277,8 @@ impl Connection {
         let answer = match &mut self.sender {
             Sender::H1(sender) => {
                 let request = h1_request(&self.authority, call)?;
+                // The end of the last answer may not have reached the connection's task so far.
+                sender.ready().await?;
                 tokio::time::timeout(PATIENCE, sender.send_request(request)).await
             }
             Sender::H2(sender) => {

@@ -336,6 +336,23 @@ mod tests {
         assert!(matches!(check(json!({})), Err(TokenError::ClaimMissing(_))));
     }
 
+    /// Any JSON, a few levels deep.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(|number| json!(number)),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".*", inner, 0..4).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
         fn every_name_carries_its_prefix(name in ".*", groups in prop::collection::vec(".*", 0..5)) {
@@ -343,6 +360,39 @@ mod tests {
             prop_assert_eq!(&identity.username, &format!("corp:{name}"));
             prop_assert_eq!(identity.groups.len(), groups.len());
             prop_assert!(identity.groups.iter().all(|group| group.starts_with("corp:")));
+        }
+
+        #[test]
+        fn claims_of_any_type_map_to_texts_or_to_nobody(sub in any_json(), groups in any_json(), jti in any_json()) {
+            let claims = json!({"sub": sub, "groups": groups, "jti": jti});
+            match map(&claims, &mappings()) {
+                Ok(identity) => {
+                    prop_assert!(sub.is_string() || sub.is_null());
+                    prop_assert!(identity.username.starts_with("corp:"));
+                    let wanted = match &groups {
+                        Value::Array(list) => list.len(),
+                        Value::String(_) => 1,
+                        _ => 0,
+                    };
+                    prop_assert_eq!(identity.groups.len(), wanted);
+                    prop_assert_eq!(identity.extra.is_empty(), jti.as_str().is_none_or(str::is_empty));
+                }
+                Err(TokenError::MappedClaimType(_)) => {}
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+
+        #[test]
+        fn an_expression_maps_as_the_claim_that_it_names(name in ".+", groups in prop::collection::vec(".+", 0..5)) {
+            let expressions = mapped_by(&serde_json::from_value(json!({
+                "name": "corp", "url": "https://id.example.com", "audiences": ["a"],
+                "claimMappings": {
+                    "username": {"expression": "'corp:' + claims.sub"},
+                    "groups": {"expression": "dyn(claims.groups).map(g, 'corp:' + g)"},
+                },
+            })).unwrap());
+            let claims = json!({"sub": name, "groups": groups});
+            prop_assert_eq!(expressions(&claims).unwrap(), map(&claims, &mappings()).unwrap());
         }
     }
 }
