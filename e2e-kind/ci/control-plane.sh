@@ -2,7 +2,8 @@
 # The suites against a real kube-apiserver and etcd, which each test binary starts for itself.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-KUBEBUILDER_ASSETS=$(e2e-kind/cluster/control-plane.sh assets)
+# Set: programs of another version, see matrix.sh.
+KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(e2e-kind/cluster/control-plane.sh assets)}
 export KUBEBUILDER_ASSETS
 suites=()
 for file in tests/tests/real_*.rs tests/tests/operator_*.rs; do

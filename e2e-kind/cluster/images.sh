@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the product's images from their Dockerfiles and loads them into the cluster. What did not change is skipped.
-# usage: images.sh [build|load]    IMAGE_PROFILE is the cargo profile (default: release)
+# usage: images.sh [build|load]    IMAGE_PROFILE is the cargo profile (default: release), IMAGE_TAG another tag
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 source "$CLUSTER_DIR/progress.sh"
@@ -12,6 +12,8 @@ PROFILE=${IMAGE_PROFILE:-release}
 DOCKERFILES=${IMAGE_DOCKERFILES:-$REPO_DIR}
 declare -A IMAGE=([oidc-proxy-operator]=$OPERATOR_IMAGE [oidc-proxy]=$PROXY_IMAGE)
 declare -A DOCKERFILE=([oidc-proxy-operator]=Dockerfile.operator [oidc-proxy]=Dockerfile.proxy)
+
+archive() { echo "$CACHE_DIR/images/$1$([[ $IMAGE_TAG == dev ]] || echo "-$IMAGE_TAG").tar"; }
 
 has_docker() { timeout 10 docker info >/dev/null 2>&1; }
 
@@ -32,7 +34,8 @@ build_binaries() {
 
 # build_image NAME: from its Dockerfile, with the build stage replaced by the binary made on this machine.
 build_image() {
-  local name=$1 archive=$CACHE_DIR/images/$1.tar stage hash
+  local name=$1 archive stage hash
+  archive=$(archive "$name")
   hash=$(cat "$(binaries_dir)/$name" "$DOCKERFILES/${DOCKERFILE[$name]}" "$CLUSTER_DIR/images/base.sh" | sha256sum)
   [[ -f $archive && $(cat "$archive.hash" 2>/dev/null) == "$hash" ]] && return
   make_base
@@ -61,7 +64,8 @@ buildah_image() {
 
 # With Docker the whole Dockerfile is built as a user would build it, and its cache skips what did not change.
 docker_image() {
-  local name=$1 archive=$CACHE_DIR/images/$1.tar hash
+  local name=$1 archive hash
+  archive=$(archive "$name")
   long_step "image ${IMAGE[$name]}" "$CACHE_DIR/logs/image-$name.log" \
     docker build --build-arg "PROFILE=$PROFILE" --tag "${IMAGE[$name]}" --file "$DOCKERFILES/${DOCKERFILE[$name]}" "$REPO_DIR"
   hash=$(docker image inspect --format '{{.Id}}' "${IMAGE[$name]}")
@@ -87,11 +91,11 @@ build() {
 
 # What was loaded is noted beside the cluster's state, and forgotten with it.
 load() {
-  local name archive loaded=$STATE_DIR/loaded
+  local name archive loaded=$STATE_DIR/loaded-$IMAGE_TAG
   [[ -f $ENV_FILE ]] || die "no cluster is running: run make cluster"
   mkdir -p "$loaded"
   for name in "${!IMAGE[@]}"; do
-    archive=$CACHE_DIR/images/$name.tar
+    archive=$(archive "$name")
     [[ -f $archive ]] || die "${IMAGE[$name]} is not built: run make images"
     cmp -s "$archive.hash" "$loaded/$name" && continue
     "$CLUSTER_DIR/cluster.sh" load "$archive"

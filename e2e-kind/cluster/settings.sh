@@ -33,8 +33,10 @@ KIND_CLUSTER=oidcproxy
 TOOLS_IMAGE=localhost/tools:1
 COREDNS_IMAGE=localhost/coredns:1
 PAUSE_IMAGE=registry.k8s.io/pause:3.10.1
-OPERATOR_IMAGE=localhost/oidc-proxy-operator:dev
-PROXY_IMAGE=localhost/oidc-proxy:dev
+# Another tag than this checkout's: for an older build beside it.
+IMAGE_TAG=${IMAGE_TAG:-dev}
+OPERATOR_IMAGE=localhost/oidc-proxy-operator:$IMAGE_TAG
+PROXY_IMAGE=localhost/oidc-proxy:$IMAGE_TAG
 
 ISSUER_CLIENT_ID=kubernetes
 KEYCLOAK_PORT=8443

@@ -175,6 +175,12 @@ impl Running {
         }
     }
 
+    /// How it ended, if it has; no code after a signal.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        let status = self.child.try_wait().expect("it was started here")?;
+        Some(status.code())
+    }
+
     /// Waits for its end.
     pub fn finish(mut self, limit: Duration) -> Output {
         let start = Instant::now();

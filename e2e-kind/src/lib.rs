@@ -16,5 +16,6 @@ pub mod namespace;
 pub mod oidc_proxy;
 pub mod release;
 pub mod suite;
+pub mod traffic;
 pub mod user;
 pub mod wait;

@@ -1,5 +1,7 @@
 //! The chart's release, by Helm 3 or Helm 4.
 
+use std::path::Path;
+
 use crate::{
     client::Client,
     environment::{Environment, repository},
@@ -18,11 +20,23 @@ pub fn helm(environment: &Environment, version: &str) -> Client {
 /// Installs or upgrades it from this checkout's chart, with these arguments beside those that all tests need.
 pub fn install(environment: &Environment, version: &str, arguments: &[&str]) {
     let chart = repository().join("charts/oidc-proxy-operator");
+    install_chart(environment, version, &chart, None, arguments);
+}
+
+/// The same with any chart, and images of another tag.
+pub fn install_chart(
+    environment: &Environment,
+    version: &str,
+    chart: &Path,
+    other_tag: Option<&str>,
+    arguments: &[&str],
+) {
     let set = |key: &str, variable: &str| {
         let (repository, tag) = environment
             .get(variable)
             .rsplit_once(':')
             .expect("the image has a tag");
+        let tag = other_tag.unwrap_or(tag);
         format!("{key}.repository={repository},{key}.tag={tag}")
     };
     let (operator, proxy) = (

@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     environment::Environment,
     oidc_proxy,
     release::{self, RELEASE, SYSTEM},
+    traffic::MakeClient,
     user,
 };
 
@@ -50,7 +51,7 @@ impl Suite {
         static SUITE: OnceLock<Option<Suite>> = OnceLock::new();
         let mut failed = None;
         let suite = SUITE.get_or_init(|| {
-            std::panic::catch_unwind(Self::start)
+            std::panic::catch_unwind(|| Self::start(install))
                 .map_err(|panic| failed = Some(panic))
                 .ok()
         });
@@ -62,7 +63,8 @@ impl Suite {
             .expect("the suite's preparation has failed in another test")
     }
 
-    fn start() -> Self {
+    /// The same with a release that `install` makes, for a test that needs another one.
+    pub fn start(install: impl Fn(&Environment, &Client)) -> Self {
         let environment = Environment::load().unwrap_or_else(|error| panic!("{error:#}"));
         let admin = Client::new(environment.get("KUBECTL"), environment.get("KUBECONFIG"));
         // A run that was killed leaves its namespaces; theirs are no other's.
@@ -131,6 +133,17 @@ impl Suite {
         client
     }
 
+    /// A user through the proxy of this kubeconfig, with a fresh token for each request.
+    pub fn traffic_of(
+        &'static self,
+        name: &'static str,
+        kubeconfig: &Path,
+        kubectl: Kubectl,
+    ) -> MakeClient {
+        let kubeconfig = kubeconfig.to_owned();
+        Arc::new(move || self.through(&kubeconfig, kubectl, &user::token(name)))
+    }
+
     /// How many streams of a kind the shared proxies have carried, as their metrics say.
     pub fn streams(&self, kind: &str) -> u64 {
         let selector = "app.kubernetes.io/name=oidc-proxy,app.kubernetes.io/instance=corp";
@@ -188,7 +201,7 @@ fn install(environment: &Environment, admin: &Client) {
 }
 
 /// The policies of a release are for the whole cluster: two would lock each other out.
-fn refuse_a_second_release(environment: &Environment) {
+pub fn refuse_a_second_release(environment: &Environment) {
     let helm = Client::new(environment.get("HELM"), environment.get("KUBECONFIG"));
     let releases = helm.json(&["list", "--all-namespaces"]);
     for release in releases.as_array().into_iter().flatten() {

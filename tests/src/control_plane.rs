@@ -1,6 +1,8 @@
 //! `ControlPlane`: a real etcd and kube-apiserver with RBAC, without a node.
 
 use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -28,6 +30,11 @@ use crate::{
     tls::{Leaf, TestCa},
 };
 
+/// Service accounts, which is what the binaries are, when their request is answered.
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
+  "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
 const DIR_PREFIX: &str = "oidcproxy-control-plane-";
 
 /// The control plane of this test process.
@@ -36,6 +43,7 @@ pub struct ControlPlane {
     ca_pem: String,
     admin: Leaf,
     client_ca: TestCa,
+    audit_log: PathBuf,
     processes: [Process; 2],
 }
 
@@ -67,6 +75,7 @@ impl ControlPlane {
         let accounts = client_ca.client("service-accounts", &[])?;
         write("service-accounts.crt", &accounts.cert_pem)?;
         write("service-accounts.key", &accounts.key_pem)?;
+        write("audit-policy.yaml", AUDIT_POLICY)?;
         let apiserver = start_detached(apiserver, apiserver_args(&dir, etcd_port, port))?;
 
         let mut this = Self {
@@ -74,6 +83,7 @@ impl ControlPlane {
             ca_pem: serving_ca.pem(),
             admin: client_ca.client("admin", &["system:masters"])?,
             client_ca,
+            audit_log: dir.join("audit.log"),
             processes: [etcd, apiserver],
         };
         this.wait_ready().await?;
@@ -121,6 +131,35 @@ impl ControlPlane {
     pub fn user(&self, name: &str) -> Leaf {
         let leaf = self.client_ca.client(name, &[]);
         leaf.expect("a name that a certificate can carry")
+    }
+
+    /// What a service account in `default` has asked since the log was this long: verb and resource with their number. And
+    /// how long the log is now.
+    pub fn requests_of(&self, account: &str, since: u64) -> Result<(BTreeMap<String, u64>, u64)> {
+        let mut file = std::fs::File::open(&self.audit_log)?;
+        file.seek(SeekFrom::Start(since))?;
+        let mut end = since;
+        let mut counts = BTreeMap::new();
+        let user = format!("system:serviceaccount:default:{account}");
+        for line in BufReader::new(file).split(b'\n') {
+            let line = line?;
+            // One that is being written counts next time.
+            let Ok(event) = serde_json::from_slice::<Value>(&line) else {
+                break;
+            };
+            end += line.len() as u64 + 1;
+            if event["user"]["username"] != user.as_str() {
+                continue;
+            }
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let object = &event["objectRef"];
+            let mut what = format!("{} {}", text(&event["verb"]), text(&object["resource"]));
+            if object["subresource"].is_string() {
+                what = format!("{what}/{}", text(&object["subresource"]));
+            }
+            *counts.entry(what).or_default() += 1;
+        }
+        Ok((counts, end))
     }
 
     /// A client in `system:masters`, for the runtime of the calling test.
@@ -197,7 +236,10 @@ fn apiserver_args(dir: &Path, etcd_port: u16, port: u16) -> Vec<String> {
         format!("--tls-private-key-file={}", path("serving.key")),
         format!("--client-ca-file={}", path("client-ca.crt")),
         "--authorization-mode=RBAC".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        // Room for the Services of a thousand proxies.
+        "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+        format!("--audit-policy-file={}", path("audit-policy.yaml")),
+        format!("--audit-log-path={}", path("audit.log")),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!(
             "--service-account-key-file={}",

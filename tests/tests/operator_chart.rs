@@ -227,6 +227,24 @@ async fn hook(policy: &str, limit: u32, code: i32, says: &str) {
     installed("served", &[&value], &ACCOUNTS).await;
     let plane = ControlPlane::shared().await;
     let token = plane.service_account_token("op-uninstall").await.unwrap();
+    let hook = plane.client(&json!({"token": token})).await.unwrap();
+    let own: Api<OidcProxy> = Api::namespaced(hook.clone(), "served");
+    // To list, to delete for Delete alone, and nothing else. The API server takes a moment to know the new role.
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while own
+        .delete("none", &DeleteParams::default())
+        .await
+        .is_err_and(forbidden)
+        == (policy == "Delete")
+    {
+        assert!(Instant::now() < deadline, "{policy}: the right to delete");
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert!(own.get("corp").await.is_err_and(forbidden));
+    let names: Api<Namespace> = Api::all(hook);
+    let listed = names.list(&kube::api::ListParams::default()).await;
+    assert!(listed.is_err_and(forbidden));
+
     let config = kubeconfig(plane.url(), plane.ca_pem(), &json!({"token": token}));
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("kubeconfig");
@@ -243,20 +261,6 @@ async fn hook(policy: &str, limit: u32, code: i32, says: &str) {
     let output = process.output();
     assert_eq!(ended.code(), Some(code), "{policy}: {output}");
     assert!(output.contains(says), "{policy}: {output}");
-
-    // Nothing but to list, and to delete for Delete alone.
-    let hook = plane.client(&json!({"token": token})).await.unwrap();
-    let own: Api<OidcProxy> = Api::namespaced(hook.clone(), "served");
-    assert!(own.get("corp").await.is_err_and(forbidden));
-    let deleting = own.delete("none", &DeleteParams::default()).await;
-    assert_eq!(deleting.is_err_and(forbidden), policy != "Delete");
-    let names: Api<Namespace> = Api::all(hook);
-    assert!(
-        names
-            .list(&kube::api::ListParams::default())
-            .await
-            .is_err_and(forbidden)
-    );
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "is_err_and gives it away")]

@@ -45,6 +45,8 @@ tlsPrivateKeyFile: "$pki/kubelet.key"
 clusterDNS: [$DNS_SERVICE_IP]
 clusterDomain: cluster.local
 resolvConf: ""
+# How soon a changed Secret is in a pod; the default is a minute.
+syncFrequency: 10s
 containerRuntimeEndpoint: unix://$CONTAINERD_SOCKET
 cgroupDriver: cgroupfs
 cgroupRoot: /$CGROUP

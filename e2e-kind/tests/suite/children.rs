@@ -5,11 +5,13 @@ use std::time::Duration;
 use oidcproxy_e2e::{
     namespace::Namespace,
     oidc_proxy,
-    suite::Suite,
+    suite::{Kubectl, Suite},
     wait::{until, until_true},
 };
 
 const SOON: Duration = Duration::from_mins(2);
+/// With pods that come or go.
+const GENEROUS: Duration = Duration::from_mins(4);
 
 #[test]
 fn a_child_that_is_deleted_comes_back() {
@@ -103,17 +105,19 @@ fn the_scale_subresource_sets_the_replicas() {
         .admin
         .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
     oidc_proxy::apply_until_ready(&suite.admin, &document);
-    suite.admin.ok(&[
-        "-n",
-        &namespace.name,
-        "scale",
-        "oidcproxy/corp",
-        "--replicas=1",
-    ]);
-    until_true("one pod", SOON, || {
-        oidc_proxy::get(&suite.admin, &document)["status"]["replicas"]
-            == serde_json::json!({"desired": 1, "ready": 1, "current": 1})
-    });
+    for replicas in [3, 1] {
+        suite.admin.ok(&[
+            "-n",
+            &namespace.name,
+            "scale",
+            "oidcproxy/corp",
+            &format!("--replicas={replicas}"),
+        ]);
+        until_true(&format!("{replicas} current pods"), GENEROUS, || {
+            oidc_proxy::get(&suite.admin, &document)["status"]["replicas"]
+                == serde_json::json!({"desired": replicas, "ready": replicas, "current": replicas})
+        });
+    }
     let gone = suite
         .admin
         .fails(&["-n", &namespace.name, "get", "poddisruptionbudget", "corp"]);
@@ -121,4 +125,31 @@ fn the_scale_subresource_sets_the_replicas() {
         gone.contains("NotFound"),
         "a budget for one pod would keep nodes from draining: {gone}"
     );
+}
+
+#[test]
+fn a_lost_authority_is_replaced_and_said_so() {
+    let suite = Suite::shared();
+    let namespace = Namespace::new(&suite.admin);
+    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
+    suite
+        .admin
+        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let bundle = || oidc_proxy::get(&suite.admin, &document)["status"]["caBundle"].clone();
+    let before = bundle();
+    suite
+        .admin
+        .ok(&["-n", &namespace.name, "delete", "secret", "corp-ca"]);
+    until_true("a new root", GENEROUS, || bundle() != before);
+    oidc_proxy::wait_ready(&suite.admin, &document);
+    let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
+    let token = oidcproxy_e2e::user::token("alice");
+    suite
+        .through(&kubeconfig, Kubectl::WebSocket, &token)
+        .ok(&["auth", "whoami"]);
+    until_true("the Event", SOON, || {
+        let events = ["-n", &namespace.name, "get", "events.events.k8s.io"];
+        suite.admin.ok(&events).contains("AuthorityReplaced")
+    });
 }

@@ -84,3 +84,21 @@ fn nothing_of_a_deleted_resource_is_left() {
         left().is_empty()
     });
 }
+
+#[test]
+fn a_namespace_with_a_resource_in_it_can_be_deleted() {
+    let suite = Suite::shared();
+    let namespace = Namespace::new(&suite.admin);
+    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
+    suite
+        .admin
+        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    suite
+        .admin
+        .ok(&["delete", "namespace", &namespace.name, "--timeout=180s"]);
+    let rights = suite
+        .admin
+        .ok(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
+    assert!(!rights.contains(&namespace.name), "{rights}");
+}

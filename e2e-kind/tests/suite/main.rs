@@ -18,3 +18,4 @@ mod network;
 mod other_clients;
 mod refusals;
 mod rest;
+mod traffic;

@@ -10,7 +10,7 @@ use super::{
     identity::Identity,
     observe::probe::Probe,
     options::Options,
-    pace::{FOREIGN, Pace, STEADY},
+    pace::{FOREIGN, Pace},
     refusal::Reason,
     status::is_true,
     transition::Transitions,
@@ -54,7 +54,7 @@ impl Context {
     }
 
     pub(super) fn forget(&self, identity: &Identity) {
-        self.pace.settled(&identity.uid);
+        self.pace.forget(&identity.uid);
         self.transitions.settle(&identity.uid);
         self.metrics.forget(&identity.namespace, &identity.name);
     }
@@ -79,22 +79,21 @@ impl Context {
                 Ok(Action::await_change())
             }
             Err(error) if error.is_stalled() => {
-                self.pace.settled(&identity.uid);
+                let steady = self.pace.settled(&identity.uid);
                 tracing::info!(
                     namespace = identity.namespace,
                     name = identity.name,
                     "{error}"
                 );
                 let foreign = error.is_foreign();
-                Ok(Action::requeue(if foreign { FOREIGN } else { STEADY }))
+                Ok(Action::requeue(if foreign { FOREIGN } else { steady }))
             }
             Err(error) => {
                 self.pace.failed(&identity.uid);
                 Err(error)
             }
             Ok(()) if is_true(status, types::READY) => {
-                self.pace.settled(&identity.uid);
-                Ok(Action::requeue(STEADY))
+                Ok(Action::requeue(self.pace.settled(&identity.uid)))
             }
             Ok(()) => Ok(Action::requeue(self.pace.not_ready(&identity.uid))),
         }

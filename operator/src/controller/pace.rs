@@ -16,6 +16,11 @@ const QUICK: Duration = Duration::from_secs(1);
 const CONFLICT: Duration = Duration::from_millis(500);
 /// The longest wait for something that is under way: a pod may need a minute for a new Secret.
 const SLOW: Duration = Duration::from_secs(5);
+/// With many objects the looks are spread out, by this much for each: children and endpoints report themselves, and a
+/// pass costs the API server a score of reads. So looks at what is under way never take the place of first passes.
+const SHARE_UNDER_WAY: Duration = Duration::from_millis(100);
+/// The same for what is as it should be.
+const SHARE_STEADY: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -28,21 +33,33 @@ struct Counts {
 pub(super) struct Pace(Mutex<HashMap<String, Counts>>);
 
 impl Pace {
-    /// Everything is fine, or nothing will change by itself.
-    pub(super) fn settled(&self, uid: &str) {
+    /// Everything is fine, or nothing will change by itself: when to look again all the same.
+    pub(super) fn settled(&self, uid: &str) -> Duration {
+        let known = self.with(|all| {
+            all.insert(uid.to_owned(), Counts::default());
+            all.len()
+        });
+        STEADY.max(times(SHARE_STEADY, known))
+    }
+
+    /// It is gone.
+    pub(super) fn forget(&self, uid: &str) {
         self.with(|all| all.remove(uid));
     }
 
     /// Something is under way: when to look again.
     pub(super) fn not_ready(&self, uid: &str) -> Duration {
-        let waits = self.with(|all| {
+        let (waits, waiting) = self.with(|all| {
             let counts = all.entry(uid.to_owned()).or_default();
             counts.failures = 0;
             counts.waits = counts.waits.saturating_add(1);
-            counts.waits
+            let waits = counts.waits;
+            let waiting = all.values().filter(|counts| counts.waits > 0).count();
+            (waits, waiting)
         });
         // Pods get ready within seconds or not at all soon: ten quick looks, then slower.
-        QUICK.saturating_mul(1 << (waits / 10).min(3)).min(SLOW)
+        let alone = QUICK.saturating_mul(1 << (waits / 10).min(3)).min(SLOW);
+        alone.max(times(SHARE_UNDER_WAY, waiting))
     }
 
     /// A pass has failed.
@@ -72,6 +89,10 @@ impl Pace {
     }
 }
 
+fn times(share: Duration, count: usize) -> Duration {
+    share.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +104,18 @@ mod tests {
         let last = (0..100).map(|_| pace.not_ready("a")).last();
         assert_eq!(last, Some(SLOW));
         pace.settled("a");
+        assert_eq!(pace.not_ready("a"), QUICK);
+    }
+
+    #[test]
+    fn many_objects_are_looked_at_less_often() {
+        let pace = Pace::default();
+        let under_way = (0..1000).map(|index| pace.not_ready(&index.to_string()));
+        assert_eq!(under_way.last(), Some(Duration::from_secs(100)));
+        assert_eq!(pace.settled("0"), Duration::from_mins(5));
+        assert_eq!(pace.not_ready("1"), times(SHARE_UNDER_WAY, 999));
+        (0..1000).for_each(|index| pace.forget(&index.to_string()));
+        assert_eq!(pace.settled("a"), STEADY);
         assert_eq!(pace.not_ready("a"), QUICK);
     }
 

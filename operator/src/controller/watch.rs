@@ -36,7 +36,7 @@ use super::{
 };
 
 /// As many objects are worked on at a time.
-const CONCURRENCY: u16 = 4;
+const CONCURRENCY: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 

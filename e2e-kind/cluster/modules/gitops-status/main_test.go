@@ -9,7 +9,7 @@ import (
 
 const docs = "../../../../docs/gitops/"
 
-// What the operator has published, as it was recorded by its own tests with RECORD_STATUSES=testdata.
+// What the operator has published, as it was recorded by its own tests with RECORD_STATUSES=testdata; ready on the cluster.
 func TestRecordedStatuses(t *testing.T) {
 	script, err := os.ReadFile(docs + "argocd/health.lua")
 	if err != nil {
@@ -20,6 +20,7 @@ func TestRecordedStatuses(t *testing.T) {
 		"first-sight": {"InProgress", "Progressing", "Waiting for the operator to see the newest spec"},
 		"reconciling": {"InProgress", "Progressing", "DeploymentProgressing: "},
 		"stalled":     {"Failed", "Degraded", "InvalidSpec: "},
+		"ready":       {"Current", "Healthy", "Ready: "},
 		"deleting":    {"Terminating", "Progressing", "Being deleted"},
 	}
 	files, err := filepath.Glob("testdata/*.json")
