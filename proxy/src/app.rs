@@ -18,6 +18,7 @@ use crate::{
     admin::Admin,
     args::Args,
     audit::{AccessLog, AuditBackends, Trail},
+    authn::TokenReviewer,
     drain::Drain,
     forward::{Streams, Upstream},
     impersonate::Reviewer,
@@ -102,6 +103,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         pipeline: Arc::new(Pipeline {
             settings: Arc::clone(&store),
             upstream,
+            token_reviewer: TokenReviewer::new(client.clone(), Arc::clone(&metrics)),
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
             trail: Trail::new(access_log, drain.clone()),
             streams: streams.clone(),

@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     token_cache: Family<ResultLabel, Counter>,
     key_fetches: Family<IssuerLabels, Counter>,
     reviews: Family<ResultLabel, Counter>,
+    token_reviews: Family<ResultLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
     settings_errors: Counter,
     certificate_not_after: Gauge,
@@ -97,6 +98,7 @@ impl Metrics {
             refusals: r.add("refusals", "Requests that were not forwarded, by reason"),
             token_cache: r.add("token_cache", "Look-ups of verified tokens"),
             key_fetches: r.add("jwks_fetch", "Fetches of an issuer's keys"),
+            token_reviews: r.add("token_reviews", "TokenReviews that were asked"),
             reviews: r.add("sar", "SubjectAccessReviews that were asked"),
             upstream_errors: r.add("upstream_errors", "Faults of kube-apiserver"),
             settings_errors: r.add("settings_errors", "Published settings that were not taken"),
@@ -176,6 +178,12 @@ impl Metrics {
 
     pub(crate) fn review(&self, result: &'static str) {
         self.reviews.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn token_review(&self, result: &'static str) {
+        self.token_reviews
+            .get_or_create(&ResultLabel { result })
+            .inc();
     }
 
     pub(crate) fn upstream_error(&self, kind: &'static str) {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::{AUDIT_ID, EndReason, Exchange, RecordedBody, RequestBody, Trail},
-    authn::{AuthenticationError, Requester, TokenError},
+    authn::{AuthenticationError, Requester, TokenError, TokenReviewer},
     body::{LastOfConnection, ResponseBody},
     drain::Drain,
     forward::{Forwarding, Session, Streams, Upstream},
@@ -35,6 +35,7 @@ pub(crate) struct Pipeline {
     pub(crate) settings: Arc<SettingsStore>,
     pub(crate) upstream: Upstream,
     pub(crate) reviewer: Reviewer,
+    pub(crate) token_reviewer: TokenReviewer,
     pub(crate) trail: Arc<Trail>,
     pub(crate) streams: Streams,
     pub(crate) drain: Drain,
@@ -140,7 +141,7 @@ impl Pipeline {
                 "too many requests without a valid credential from this address",
             ));
         }
-        let requester = authenticate(settings, request, arrival.upgrade).await;
+        let requester = self.authenticate(settings, request, arrival.upgrade).await;
         let requester = requester.inspect_err(|refusal| {
             if refusal.code() == StatusCode::UNAUTHORIZED
                 && let Some(limit) = unauthenticated
@@ -183,6 +184,10 @@ impl Pipeline {
             return Err(ImpersonationError::Forbidden(reason.to_owned()).into());
         }
         wish.check_extra_keys(&settings.as_extra_keys)?;
+        if requester.credential().is_some() {
+            // The token's own rights decide, and kube-apiserver asks for them itself.
+            return Ok(Some(impersonate::own_target(&wish)?));
+        }
         let requester = requester.identity();
         let under_review =
             (settings.constrained == Constrained::Auto).then(|| RequestUnderReview::of(request));
@@ -206,9 +211,10 @@ impl Pipeline {
         let session = settings.sessions.begin(admitted.requester.expires());
         let forwarding = Forwarding {
             identity: match &admitted.acting_as {
-                Some(target) => &target.headers,
+                Some(target) => Some(&target.headers),
                 None => admitted.requester.headers(),
             },
+            credential: admitted.requester.credential(),
             client: arrival.client,
             client_ip_extra: settings.client_ip_extra,
             upgrade: arrival.upgrade,
@@ -307,33 +313,44 @@ impl Pipeline {
         *answer.status_mut() = code;
         Some(answer)
     }
-}
 
-/// A token of the `Authorization` header that is refused does not keep one of a WebSocket from
-/// being tried: both are the client's own, and kube-apiserver does the same.
-async fn authenticate(
-    settings: &Settings,
-    request: &Request<Incoming>,
-    upgrade: Option<Upgrade>,
-) -> Result<Requester, Refusal> {
-    let credentials = Credentials::of(request.headers(), upgrade)?;
-    let mut refused = None;
-    for token in credentials.tokens() {
-        match settings.authenticator.authenticate(token).await {
-            Ok(verified) => return Ok(Requester::Token(verified)),
-            Err(error @ AuthenticationError::Reserved(_)) => return Err(error.into()),
-            Err(error) => refused = Some(error),
+    /// A token of the `Authorization` header that is refused does not keep one of a WebSocket from
+    /// being tried: both are the client's own, and kube-apiserver does the same.
+    async fn authenticate(
+        &self,
+        settings: &Settings,
+        request: &Request<Incoming>,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Requester, Refusal> {
+        let credentials = Credentials::of(request.headers(), upgrade)?;
+        let mut refused = None;
+        for token in credentials.tokens() {
+            match settings.authenticator.authenticate(token).await {
+                Ok(verified) => return Ok(Requester::Token(verified)),
+                Err(error @ AuthenticationError::Reserved(_)) => return Err(error.into()),
+                Err(error) => {
+                    // What an issuer claims and refuses, nobody else is asked about.
+                    let unclaimed =
+                        matches!(error, AuthenticationError::Token(TokenError::Unclaimed));
+                    if let Some(passthrough) = settings.passthrough.as_ref().filter(|_| unclaimed)
+                        && let Some(passed) = self.token_reviewer.review(token, passthrough).await?
+                    {
+                        return Ok(Requester::Passed(passed));
+                    }
+                    refused = Some(error);
+                }
+            }
         }
-    }
-    // Never instead of a credential that is there.
-    if let Some(error) = refused {
-        return Err(error.into());
-    }
-    let anonymous = settings.authenticator.anonymous();
-    match anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
-        Some(user) => Ok(Requester::Anonymous(Arc::clone(user))),
-        None => Err(Refusal::NoCredential {
-            extra_space: credentials.extra_space,
-        }),
+        // Never instead of a credential that is there.
+        if let Some(error) = refused {
+            return Err(error.into());
+        }
+        let anonymous = settings.authenticator.anonymous();
+        match anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
+            Some(user) => Ok(Requester::Anonymous(Arc::clone(user))),
+            None => Err(Refusal::NoCredential {
+                extra_space: credentials.extra_space,
+            }),
+        }
     }
 }

@@ -7,7 +7,9 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::{
-    authn::AuthenticationError, forward::UpstreamError, impersonate::ImpersonationError,
+    authn::{AuthenticationError, TokenReviewUnavailable},
+    forward::UpstreamError,
+    impersonate::ImpersonationError,
     request::RequestError,
 };
 
@@ -29,6 +31,9 @@ pub(crate) enum Refusal {
     /// Not even looked at.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A token that only the cluster could know.
+    #[error(transparent)]
+    TokenReview(#[from] TokenReviewUnavailable),
     /// More often than it is allowed.
     #[error("{0}")]
     TooManyRequests(&'static str),
@@ -58,6 +63,7 @@ impl Refusal {
             }
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Impersonation(ImpersonationError::Unavailable(_))
+            | Self::TokenReview(_)
             | Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(error) => error.code(),
         }
@@ -72,7 +78,7 @@ impl Refusal {
             Self::Impersonation(_) => "impersonation",
             Self::Request(_) => "request",
             Self::TooManyRequests(_) => "rate_limited",
-            Self::ServiceUnavailable(_) => "unavailable",
+            Self::TokenReview(_) | Self::ServiceUnavailable(_) => "unavailable",
             Self::Upstream(_) => "upstream",
         }
     }

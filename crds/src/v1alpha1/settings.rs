@@ -74,6 +74,10 @@ pub struct AuthenticationSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 256)))]
     pub allowed_reserved_groups: Vec<String>,
+    /// Tokens that no issuer claims are reviewed by the cluster and forwarded; absent: they are
+    /// refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_passthrough: Option<TokenPassthroughSettings>,
     /// Requests without a credential; absent: they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,
@@ -81,6 +85,16 @@ pub struct AuthenticationSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 2048)))]
     pub disallowed_issuers: Vec<String>,
+}
+
+/// How tokens that no issuer claims are reviewed.
+#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenPassthroughSettings {
+    /// The audiences that the review asks for; none: the API server's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 512)))]
+    pub audiences: Vec<String>,
 }
 
 /// One issuer.

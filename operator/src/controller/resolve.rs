@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use oidcproxy_crds::v1alpha1::{
-    authentication::RESERVED_PREFIXES,
+    authentication::{RESERVED_PREFIXES, TokenPassthroughMode},
     deployment::Deployment,
     exposure::Exposure,
     lifecycle::{Drain, Sessions},
@@ -13,7 +13,7 @@ use oidcproxy_crds::v1alpha1::{
     serving::SelfIssued,
     settings::{
         AuthenticationSettings, DrainSettings, ImpersonationSettings, LoggingSettings,
-        MAX_SETTINGS_BYTES, ServingSettings, SessionSettings, Settings,
+        MAX_SETTINGS_BYTES, ServingSettings, SessionSettings, Settings, TokenPassthroughSettings,
     },
 };
 
@@ -257,6 +257,13 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
             certificate_authorities: validated.certificate_authorities.clone(),
             reserved_prefixes,
             allowed_reserved_groups: authentication.allowed_reserved_groups.clone(),
+            token_passthrough: authentication
+                .token_passthrough
+                .as_ref()
+                .filter(|passthrough| passthrough.mode == TokenPassthroughMode::TokenReview)
+                .map(|passthrough| TokenPassthroughSettings {
+                    audiences: passthrough.audiences.clone(),
+                }),
             anonymous: authentication
                 .anonymous
                 .clone()

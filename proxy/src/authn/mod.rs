@@ -18,6 +18,7 @@ mod key;
 mod key_keeper;
 mod key_source;
 mod mapping;
+mod passthrough;
 mod requester;
 mod reserved;
 mod strict_json;
@@ -30,6 +31,7 @@ use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 pub(crate) use self::{
     algorithm::Algorithm,
     issuer::{IssuerAuthenticator, IssuerError},
+    passthrough::{Passthrough, TokenReviewUnavailable, TokenReviewer},
     requester::{AnonymousUser, Requester},
     reserved::ReservedNames,
 };

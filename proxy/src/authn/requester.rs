@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use http::HeaderValue;
 use oidcproxy_crds::v1alpha1::{authentication::Anonymous, impersonation::StaticExtra};
 use tokio_util::sync::CancellationToken;
 
-use super::VerifiedToken;
+use super::{VerifiedToken, passthrough::PassedToken};
 use crate::identity::{ANONYMOUS, Identity, IdentityHeaders, UnsafeIdentity};
 
 /// Who sends a request.
@@ -13,6 +14,8 @@ use crate::identity::{ANONYMOUS, Identity, IdentityHeaders, UnsafeIdentity};
 pub(crate) enum Requester {
     /// Whoever the token speaks of.
     Token(Arc<VerifiedToken>),
+    /// Whoever the cluster takes the token for.
+    Passed(Arc<PassedToken>),
     /// `system:anonymous`.
     Anonymous(Arc<AnonymousUser>),
 }
@@ -21,15 +24,25 @@ impl Requester {
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         match self {
             Self::Token(token) => token.identity(),
+            Self::Passed(token) => &token.identity,
             Self::Anonymous(user) => &user.identity,
         }
     }
 
-    /// Encoded before the request came.
-    pub(crate) fn headers(&self) -> &IdentityHeaders {
+    /// The token itself, where it is to be forwarded.
+    pub(crate) fn credential(&self) -> Option<&HeaderValue> {
         match self {
-            Self::Token(token) => token.headers(),
-            Self::Anonymous(user) => &user.headers,
+            Self::Passed(token) => Some(&token.credential),
+            Self::Token(_) | Self::Anonymous(_) => None,
+        }
+    }
+
+    /// Encoded before the request came; none where the token speaks for itself.
+    pub(crate) fn headers(&self) -> Option<&IdentityHeaders> {
+        match self {
+            Self::Token(token) => Some(token.headers()),
+            Self::Passed(_) => None,
+            Self::Anonymous(user) => Some(&user.headers),
         }
     }
 
@@ -37,7 +50,7 @@ impl Requester {
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         match self {
             Self::Token(token) => Some(token.expires()),
-            Self::Anonymous(_) => None,
+            Self::Passed(_) | Self::Anonymous(_) => None,
         }
     }
 
@@ -45,6 +58,7 @@ impl Requester {
     pub(crate) fn withdrawn(&self) -> &CancellationToken {
         match self {
             Self::Token(token) => token.issuer().withdrawn(),
+            Self::Passed(token) => &token.withdrawn,
             Self::Anonymous(user) => &user.withdrawn,
         }
     }

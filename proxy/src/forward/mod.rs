@@ -35,7 +35,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// How a request is forwarded.
 pub(crate) struct Forwarding<'a> {
-    pub(crate) identity: &'a IdentityHeaders,
+    /// None where the client's own credential speaks for itself.
+    pub(crate) identity: Option<&'a IdentityHeaders>,
+    /// The client's own, where it is to be forwarded.
+    pub(crate) credential: Option<&'a HeaderValue>,
     pub(crate) client: IpAddr,
     /// Whether the client's address travels as an extra, too.
     pub(crate) client_ip_extra: bool,
@@ -89,7 +92,10 @@ impl Upstream {
             _ if switched => return Err(UpstreamError::Protocol),
             Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
             // What is proxied further may say 401 of its own; kube-apiserver says it of us.
-            _ if answer.status() == StatusCode::UNAUTHORIZED && !forwarding.is_proxied_further => {
+            _ if answer.status() == StatusCode::UNAUTHORIZED
+                && forwarding.credential.is_none()
+                && !forwarding.is_proxied_further =>
+            {
                 tracing::error!("kube-apiserver does not accept our credential");
                 return Err(UpstreamError::Credential);
             }
@@ -125,12 +131,20 @@ impl Upstream {
         if let Ok(client) = HeaderValue::try_from(forwarding.client.to_string()) {
             headers.insert(X_FORWARDED_FOR, client);
         }
-        if let Some(credential) = self.credential().header() {
+        headers.insert(AUDIT_ID, forwarding.exchange.audit_id());
+        let own = forwarding.credential.cloned();
+        let is_own = own.is_some();
+        if let Some(credential) = own.or_else(|| self.credential().header()) {
             headers.insert(header::AUTHORIZATION, credential);
         }
-        headers.insert(AUDIT_ID, forwarding.exchange.audit_id());
-        forwarding.identity.add_to(headers);
+        match forwarding.identity {
+            Some(identity) => identity.add_to(headers),
+            None if is_own => {}
+            // As the proxy itself nothing is ever forwarded.
+            None => return Err(UpstreamError::Request),
+        }
         if forwarding.client_ip_extra
+            && !is_own
             && let Ok(client) = HeaderValue::try_from(forwarding.client.to_string())
         {
             headers.insert(CLIENT_IP_EXTRA, client);

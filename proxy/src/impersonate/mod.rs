@@ -44,6 +44,20 @@ pub(crate) struct ImpersonatedTarget {
     pub(crate) headers: IdentityHeaders,
 }
 
+/// What a client asked for whose own token is forwarded: kube-apiserver reviews it.
+pub(crate) fn own_target(
+    request: &ClientRequest,
+) -> Result<ImpersonatedTarget, ImpersonationError> {
+    let identity = request.identity().clone();
+    let headers = IdentityHeaders::encode(&identity).map_err(|error| {
+        ImpersonationError::BadRequest(format!("the identity cannot be forwarded: {error}"))
+    })?;
+    Ok(ImpersonatedTarget {
+        identity: Arc::new(identity),
+        headers,
+    })
+}
+
 /// Turns what a client asked for into what is forwarded, once it has been allowed.
 pub(crate) fn target(
     request: ClientRequest,

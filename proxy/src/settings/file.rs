@@ -100,6 +100,9 @@ fn publish(
     parsed
         .disallowed_issuers
         .clone_from(&base.authentication.disallowed_issuers);
+    parsed
+        .token_passthrough
+        .clone_from(&base.authentication.token_passthrough);
     let settings = v1alpha1::Settings {
         authentication: parsed,
         ..base.clone()

@@ -25,7 +25,9 @@ pub(crate) use self::{
 };
 use crate::{
     audit::{AuditBackends, Auditor, PolicyError},
-    authn::{AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, ReservedNames},
+    authn::{
+        AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, Passthrough, ReservedNames,
+    },
     forward::SessionLimits,
     identity::UnsafeIdentity,
     impersonate::Restriction,
@@ -50,6 +52,7 @@ use oidcproxy_crds::{
 pub(crate) struct Settings {
     pub(crate) revision: String,
     pub(crate) authenticator: Authenticator,
+    pub(crate) passthrough: Option<Passthrough>,
     pub(crate) client_requests: ClientRequests,
     pub(crate) as_extra_keys: Vec<String>,
     pub(crate) constrained: Constrained,
@@ -155,8 +158,18 @@ impl Settings {
             prefixes: authentication.reserved_prefixes,
             allowed_groups: authentication.allowed_reserved_groups,
         };
+        let passthrough = authentication.token_passthrough.map(|settings| {
+            let known = previous.and_then(|previous| previous.passthrough.as_ref());
+            Passthrough {
+                audiences: settings.audiences,
+                withdrawn: known
+                    .map(|known| known.withdrawn.clone())
+                    .unwrap_or_default(),
+            }
+        });
         Ok(Self {
             revision: wire.revision,
+            passthrough,
             authenticator: Authenticator::new(
                 issuers,
                 anonymous,

@@ -6,7 +6,7 @@ use oidcproxy_crds::v1alpha1::{
     impersonation::{ClientIpExtra, StaticExtra},
     network::{Network, NetworkError},
     serving::ProxyProtocol,
-    settings::Settings,
+    settings::{Settings, TokenPassthroughSettings},
 };
 
 /// What is forwarded, and for whom.
@@ -24,6 +24,17 @@ pub(crate) struct RequestPathFlags {
     /// Send the client's address as the extra remote-client-ip
     #[arg(long, conflicts_with = "oidc_proxy")]
     extra_user_header_client_ip: bool,
+    /// Let the cluster review tokens that no issuer claims, and forward them as they are
+    #[arg(long, conflicts_with = "oidc_proxy")]
+    token_passthrough: bool,
+    /// The audiences that such a review asks for; unless set, the API server's own
+    #[arg(
+        long,
+        value_name = "AUDIENCE",
+        value_delimiter = ',',
+        requires = "token_passthrough"
+    )]
+    token_passthrough_audiences: Vec<String>,
     /// Networks whose X-Forwarded-For or PROXY protocol is believed
     #[arg(
         long,
@@ -64,6 +75,10 @@ impl RequestPathFlags {
             .serving
             .trusted_proxies
             .clone_from(&self.trusted_proxies);
+        settings.authentication.token_passthrough =
+            self.token_passthrough.then(|| TokenPassthroughSettings {
+                audiences: self.token_passthrough_audiences.clone(),
+            });
         if self.proxy_protocol {
             settings.serving.proxy_protocol = ProxyProtocol::Required;
         }

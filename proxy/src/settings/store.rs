@@ -104,6 +104,9 @@ impl SettingsStore {
             if let Some(anonymous) = previous.authenticator.anonymous() {
                 anonymous.withdrawn().cancel();
             }
+            if let Some(passthrough) = &previous.passthrough {
+                passthrough.withdrawn.cancel();
+            }
         }
         self.exchanged.send_replace(());
     }
@@ -122,6 +125,11 @@ impl SettingsStore {
 
 /// An issuer that only changed goes on: its streams were opened by rules that were good then.
 fn withdraw_dropped_issuers(previous: &Settings, next: &Settings) {
+    if let Some(passthrough) = &previous.passthrough
+        && next.passthrough.is_none()
+    {
+        passthrough.withdrawn.cancel();
+    }
     if let Some(anonymous) = previous.authenticator.anonymous()
         && next.authenticator.anonymous().is_none()
     {

@@ -50,6 +50,9 @@ pub fn grants(settings: &Settings) -> BTreeSet<Grant> {
     if settings.impersonation.client_requests == ClientRequests::Review {
         all.insert(create("authorization.k8s.io", "subjectaccessreviews"));
     }
+    if settings.authentication.token_passthrough.is_some() {
+        all.insert(create(AUTHENTICATION, "tokenreviews"));
+    }
     let keys = extra_keys(settings);
     if keys.contains("*") {
         // There is no wildcard for subresources.
@@ -242,6 +245,14 @@ mod tests {
                 {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
             ])
         );
+    }
+
+    #[test]
+    fn passed_tokens_need_reviews() {
+        let spec = json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}});
+        let rule = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]});
+        assert!(rules(spec).as_array().unwrap().contains(&rule));
+        assert!(!rules(json!({})).as_array().unwrap().contains(&rule));
     }
 
     #[test]

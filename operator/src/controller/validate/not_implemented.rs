@@ -4,7 +4,7 @@ use oidcproxy_crds::{
     OidcProxySpec,
     v1alpha1::{
         audit::Audit,
-        authentication::{Authentication, HttpProxy, JwtAuthenticator, TokenPassthroughMode},
+        authentication::{Authentication, HttpProxy, JwtAuthenticator},
     },
 };
 
@@ -38,11 +38,6 @@ fn authentication(authentication: &Authentication, findings: &mut Findings) {
         jwt(entry, index, findings);
     }
     let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    let passthrough = authentication.token_passthrough.as_ref();
-    refuse(
-        passthrough.is_some_and(|passthrough| passthrough.mode != TokenPassthroughMode::Disabled),
-        "authentication.tokenPassthrough.mode",
-    );
     refuse(
         differs(authentication.http_proxy.as_ref(), &HttpProxy::default()),
         "authentication.httpProxy",

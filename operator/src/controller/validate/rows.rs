@@ -23,10 +23,6 @@ fn what_is_not_implemented_is_refused() {
     let key_ref = json!({"name": "x", "key": "y"});
     let rows = [
         (
-            "authentication.tokenPassthrough.mode",
-            json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}}),
-        ),
-        (
             "authentication.httpProxy",
             json!({"authentication": {"httpProxy": {"url": "http://proxy"}}}),
         ),
