@@ -89,11 +89,6 @@ pub fn check_anonymous(anonymous: &Anonymous) -> Vec<FieldError> {
         let message = "must not be given while enabled is false";
         found.add("anonymous.conditions".to_owned(), message);
     }
-    for (index, condition) in anonymous.conditions.iter().enumerate() {
-        if condition.path.is_empty() {
-            found.add(format!("anonymous.conditions[{index}].path"), "is required");
-        }
-    }
     found.0
 }
 
@@ -300,7 +295,7 @@ fn check_claim_rules(issuer: &IssuerSettings, path: &str, found: &mut Findings) 
                 found.add(path, "exactly one of claim and expression is needed");
             }
             (false, true) => {
-                if rule.message.is_some() {
+                if is_set(rule.message.as_deref()) {
                     found.add(format!("{path}.message"), "goes with expression only");
                 }
                 if !claims.insert(claim) {
@@ -308,7 +303,7 @@ fn check_claim_rules(issuer: &IssuerSettings, path: &str, found: &mut Findings) 
                 }
             }
             (true, false) => {
-                if rule.required_value.is_some() {
+                if is_set(rule.required_value.as_deref()) {
                     found.add(format!("{path}.requiredValue"), "goes with claim only");
                 }
                 if !expressions.insert(expression) {
@@ -332,16 +327,22 @@ fn check_user_rules(issuer: &IssuerSettings, path: &str, found: &mut Findings) {
 }
 
 fn check_mappings(mappings: &ClaimMappings, path: &str, found: &mut Findings) {
-    check_prefixed(&mappings.username, &format!("{path}.username"), found);
+    let username = &mappings.username;
+    if !is_set(username.claim.as_deref()) && !is_set(username.expression.as_deref()) {
+        let message = "one of claim and expression is needed";
+        found.add(format!("{path}.username"), message);
+    }
+    check_prefixed(username, &format!("{path}.username"), found);
     if let Some(groups) = &mappings.groups {
         check_prefixed(groups, &format!("{path}.groups"), found);
     }
     if let Some(ClaimOrExpression { claim, expression }) = &mappings.uid
-        && is_set(claim.as_deref()) == is_set(expression.as_deref())
+        && is_set(claim.as_deref())
+        && is_set(expression.as_deref())
     {
         found.add(
             format!("{path}.uid"),
-            "exactly one of claim and expression is needed",
+            "claim and expression exclude each other",
         );
     }
     let mut keys = BTreeSet::new();
@@ -364,10 +365,9 @@ fn check_prefixed(mapping: &PrefixedClaimOrExpression, path: &str, found: &mut F
         is_set(mapping.claim.as_deref()),
         is_set(mapping.expression.as_deref()),
     ) {
-        (true, true) | (false, false) => found.add(
-            path.to_owned(),
-            "exactly one of claim and expression is needed",
-        ),
+        (true, true) => {
+            found.add(path.to_owned(), "claim and expression exclude each other");
+        }
         (true, false) if mapping.prefix.is_none() => found.add(
             format!("{path}.prefix"),
             "is required with claim; it may be empty",

@@ -105,7 +105,9 @@ fn groups(
     let Some(mapping) = &mappings.groups else {
         return Ok(Vec::new());
     };
-    let claim = mapping.claim.as_deref().unwrap_or_default();
+    let Some(claim) = mapping.claim.as_deref().filter(|claim| !claim.is_empty()) else {
+        return Ok(Vec::new());
+    };
     let prefix = mapping.prefix.as_deref().unwrap_or_default();
     let prefixed = |name: &str| format!("{prefix}{name}");
     match claims.get(claim) {
@@ -127,7 +129,8 @@ fn uid(
     claims: &Map<String, Value>,
     mappings: &ClaimMappings,
 ) -> Result<Option<String>, TokenError> {
-    let Some(claim) = mappings.uid.as_ref().and_then(|uid| uid.claim.as_deref()) else {
+    let claim = mappings.uid.as_ref().and_then(|uid| uid.claim.as_deref());
+    let Some(claim) = claim.filter(|claim| !claim.is_empty()) else {
         return Ok(None);
     };
     match claims.get(claim) {

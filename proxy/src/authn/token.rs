@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{TokenError, algorithm::Algorithm, claims, embedded_key, strict_json};
 
-/// The largest token that is looked at.
-pub(crate) const MAX_TOKEN_BYTES: usize = 64 * 1024;
+/// The largest token that is looked at, whatever heads the settings let in.
+pub(crate) const MAX_TOKEN_BYTES: usize = 1024 * 1024;
 
 /// A token with a header that can be worked with; nothing in it is verified.
 #[derive(Debug)]
