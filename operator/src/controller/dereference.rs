@@ -8,6 +8,7 @@ use kube::{Api, Client};
 use oidcproxy_crds::{
     OidcProxy,
     v1alpha1::{
+        audit::Audit,
         authentication::{CertificateAuthoritySource, KeyRef},
         serving::SecretCertificate,
     },
@@ -34,6 +35,10 @@ pub struct References {
     pub authorities: BTreeMap<usize, Result<Vec<u8>, Missing>>,
     /// What `serving.certificate.secret.caBundleFrom` holds.
     pub ca_bundle: Option<Result<Vec<u8>, Missing>>,
+    /// What `audit.policyFrom` holds.
+    pub audit_policy: Option<Result<Vec<u8>, Missing>>,
+    /// What `audit.webhook.kubeconfigFrom` holds.
+    pub audit_webhook: Option<Result<Vec<u8>, Missing>>,
 }
 
 /// Reads everything that the spec refers to.
@@ -52,7 +57,21 @@ pub async fn read(
     if let Some(source) = provided(proxy).and_then(|secret| secret.ca_bundle_from.as_ref()) {
         references.ca_bundle = Some(read_source(client, namespace, source).await?);
     }
+    if let Some(policy) = proxy.spec.audit.as_ref().and_then(policy) {
+        references.audit_policy = Some(read_config_map(client, namespace, policy).await?);
+    }
+    if let Some(kubeconfig) = proxy.spec.audit.as_ref().and_then(webhook) {
+        references.audit_webhook = Some(read_secret(client, namespace, kubeconfig).await?);
+    }
     Ok(references)
+}
+
+fn policy(audit: &Audit) -> Option<&KeyRef> {
+    audit.policy_from.as_ref()
+}
+
+fn webhook(audit: &Audit) -> Option<&KeyRef> {
+    Some(&audit.webhook.as_ref()?.kubeconfig_from)
 }
 
 fn provided(proxy: &OidcProxy) -> Option<&SecretCertificate> {
@@ -76,7 +95,12 @@ pub fn referenced_names(proxy: &OidcProxy) -> impl Iterator<Item = &str> {
             .flatten()
             .map(|reference| reference.name.as_str())
     });
-    names.chain(secret.map(|secret| secret.name.as_str()))
+    let audit = proxy.spec.audit.as_ref();
+    let audit = [audit.and_then(policy), audit.and_then(webhook)];
+    let audit = audit.into_iter().flatten();
+    names
+        .chain(secret.map(|secret| secret.name.as_str()))
+        .chain(audit.map(|reference| reference.name.as_str()))
 }
 
 async fn read_source(
@@ -85,26 +109,42 @@ async fn read_source(
     source: &CertificateAuthoritySource,
 ) -> Result<Result<Vec<u8>, Missing>, Error> {
     if let Some(reference) = &source.config_map_key_ref {
-        let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        let object = get(&api, "ConfigMap", &reference.name).await?;
-        return Ok(pick("ConfigMap", reference, object, |mut map, key| {
-            let text = map.data.as_mut().and_then(|data| data.remove(key));
-            let bytes = map.binary_data.as_mut().and_then(|data| data.remove(key));
-            text.map(String::into_bytes)
-                .or_else(|| bytes.map(|value| value.0))
-        }));
+        return read_config_map(client, namespace, reference).await;
     }
     if let Some(reference) = &source.secret_key_ref {
-        let api = Api::<Secret>::namespaced(client.clone(), namespace);
-        let object = get(&api, "Secret", &reference.name).await?;
-        return Ok(pick("Secret", reference, object, |mut secret, key| {
-            let bytes = secret.data.as_mut().and_then(|data| data.remove(key));
-            bytes.map(|value| value.0)
-        }));
+        return read_secret(client, namespace, reference).await;
     }
     Ok(Err(Missing(
         "exactly one of configMapKeyRef and secretKeyRef is needed".into(),
     )))
+}
+
+async fn read_config_map(
+    client: &Client,
+    namespace: &str,
+    reference: &KeyRef,
+) -> Result<Result<Vec<u8>, Missing>, Error> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let object = get(&api, "ConfigMap", &reference.name).await?;
+    Ok(pick("ConfigMap", reference, object, |mut map, key| {
+        let text = map.data.as_mut().and_then(|data| data.remove(key));
+        let bytes = map.binary_data.as_mut().and_then(|data| data.remove(key));
+        text.map(String::into_bytes)
+            .or_else(|| bytes.map(|value| value.0))
+    }))
+}
+
+async fn read_secret(
+    client: &Client,
+    namespace: &str,
+    reference: &KeyRef,
+) -> Result<Result<Vec<u8>, Missing>, Error> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let object = get(&api, "Secret", &reference.name).await?;
+    Ok(pick("Secret", reference, object, |mut secret, key| {
+        let bytes = secret.data.as_mut().and_then(|data| data.remove(key));
+        bytes.map(|value| value.0)
+    }))
 }
 
 async fn get<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<Option<K>, Error>

@@ -21,7 +21,10 @@ use super::{
     identity::Identity,
     options::Options,
     refusal::{Reason, Refusal},
-    validate::Validated,
+    validate::{
+        Validated,
+        audit::{AuditTrail, AuditWebhook},
+    },
 };
 
 const HTTPS: i32 = 443;
@@ -63,6 +66,8 @@ pub struct Resolved {
     pub port: i32,
     /// `spec.networkPolicy`, unless disabled.
     pub network_policy: Option<NetworkPolicy>,
+    /// Where audit events are sent.
+    pub audit_webhook: Option<AuditWebhook>,
     /// How users log in, if the kubeconfig is to say so.
     pub login: Option<Login>,
     /// The domain of the cluster's DNS.
@@ -183,6 +188,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         issuers: _,
         certificate_authorities: _,
         ca_bundle,
+        audit,
     } = validated;
     let serving = spec.serving.unwrap_or_default();
     let deployment = spec.deployment.unwrap_or_default();
@@ -218,6 +224,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         service,
         network_policy: Some(spec.network_policy.unwrap_or_default())
             .filter(|policy| policy.mode.unwrap_or_default() == NetworkPolicyMode::Managed),
+        audit_webhook: audit.and_then(|audit| audit.webhook),
         login,
         cluster_domain: options.cluster_domain.clone(),
     })
@@ -294,6 +301,7 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
         },
         sessions: sessions(spec.sessions.as_ref()),
         limits: spec.limits.clone().unwrap_or_default(),
+        audit: validated.audit.as_ref().map(AuditTrail::settings),
         drain: drain(spec.drain.as_ref()),
         ..Settings::default()
     };

@@ -1,6 +1,7 @@
 //! First step: is the spec something that can be realised? Everything that is wrong is found at
 //! once; nothing is changed, nothing asked.
 
+pub mod audit;
 mod exposure;
 mod issuers;
 mod not_implemented;
@@ -19,6 +20,7 @@ use oidcproxy_crds::{
     },
 };
 
+use self::audit::AuditTrail;
 use super::{
     dereference::References,
     identity::Identity,
@@ -44,6 +46,8 @@ pub struct Validated {
     pub certificate_authorities: BTreeMap<String, String>,
     /// What clients trust for a certificate of somebody else's.
     pub ca_bundle: Option<String>,
+    /// The audit trail, if one is asked for.
+    pub audit: Option<AuditTrail>,
 }
 
 /// Checks a spec against what the CRD's schema and rules cannot say.
@@ -61,6 +65,7 @@ pub fn validate(
     check_allowed_groups(&spec.authentication.allowed_reserved_groups, &mut findings);
     check_impersonation(spec.impersonation.as_ref(), &mut findings);
     let ca_bundle = serving::check(spec.serving.as_ref(), &identity, references, &mut findings);
+    let audit = audit::check(spec.audit.as_ref(), references, &mut findings);
     exposure::check(spec, &mut findings);
     pods::check(spec, &mut findings);
     match Refusal::of(&findings.0) {
@@ -72,6 +77,7 @@ pub fn validate(
             issuers,
             certificate_authorities,
             ca_bundle,
+            audit,
         }),
     }
 }

@@ -205,3 +205,33 @@ async fn mounted(folder: PathBuf, secret: MountedSecret) -> Webhook {
 fn hash(text: &str) -> String {
     format!("sha256:{}", hex::encode(digest(&SHA256, text.as_bytes())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {"server": "https://audit.example.com"}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": ""}}]}"#;
+
+    #[tokio::test]
+    async fn a_mount_counts_once_it_has_the_content_of_the_settings() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let secret = MountedSecret {
+            mount: "audit-webhook".to_owned(),
+            hash: hash(KUBECONFIG),
+        };
+        let file = folder.path().join("audit-webhook").join(FILE);
+        let waiting = tokio::spawn(mounted(folder.path().to_owned(), secret));
+        std::fs::create_dir(folder.path().join("audit-webhook")).unwrap();
+        std::fs::write(&file, KUBECONFIG.replace("audit.example", "old.example")).unwrap();
+        sleep(2 * LOOK).await;
+        assert!(!waiting.is_finished());
+        std::fs::write(&file, KUBECONFIG).unwrap();
+        tokio::time::timeout(Duration::from_mins(1), waiting)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}

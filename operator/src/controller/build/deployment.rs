@@ -25,12 +25,15 @@ use super::{ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
 use crate::controller::{
     identity::Identity,
     resolve::{Resolved, Scaling},
+    validate::audit::{AuditWebhook, WEBHOOK_MOUNT},
 };
 
 const CONTAINER: &str = "proxy";
 const ADMIN: &str = "admin";
 const SERVING: &str = "serving";
 const SERVING_PATH: &str = "/etc/oidc-proxy/serving";
+/// Where the proxy looks for Secrets that its settings speak of.
+const MOUNTS_PATH: &str = "/etc/oidc-proxy";
 const TOKEN: &str = "token";
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECONDS: i64 = 600;
@@ -103,7 +106,7 @@ fn pod(resolved: &Resolved) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(resolved)],
-        volumes: Some(vec![serving_volume(resolved), token_volume()]),
+        volumes: Some(volumes(resolved)),
         image_pull_secrets: filled(&given.image_pull_secrets),
         node_selector: Some(given.node_selector.clone()).filter(|map| !map.is_empty()),
         tolerations: filled(&given.tolerations),
@@ -164,11 +167,7 @@ fn container(resolved: &Resolved) -> Container {
             seccomp_profile: Some(runtime_default()),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            // A directory: a file mounted by subPath never changes again.
-            mount(SERVING, SERVING_PATH),
-            mount(TOKEN, TOKEN_PATH),
-        ]),
+        volume_mounts: Some(mounts(resolved)),
         ..Container::default()
     }
 }
@@ -197,6 +196,43 @@ fn mount(name: &str, path: &str) -> VolumeMount {
 }
 
 /// The certificate; of somebody else's Secret nothing more than that.
+fn mounts(resolved: &Resolved) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        // A directory: a file mounted by subPath never changes again.
+        mount(SERVING, SERVING_PATH),
+        mount(TOKEN, TOKEN_PATH),
+    ];
+    if resolved.audit_webhook.is_some() {
+        let path = format!("{MOUNTS_PATH}/{WEBHOOK_MOUNT}");
+        mounts.push(mount(WEBHOOK_MOUNT, &path));
+    }
+    mounts
+}
+
+fn volumes(resolved: &Resolved) -> Vec<Volume> {
+    let mut volumes = vec![serving_volume(resolved), token_volume()];
+    volumes.extend(resolved.audit_webhook.as_ref().map(webhook_volume));
+    volumes
+}
+
+/// Under one name, whatever the key is called.
+fn webhook_volume(webhook: &AuditWebhook) -> Volume {
+    Volume {
+        name: WEBHOOK_MOUNT.into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(webhook.secret.clone()),
+            default_mode: Some(0o440),
+            items: Some(vec![KeyToPath {
+                key: webhook.key.clone(),
+                path: "kubeconfig".into(),
+                mode: None,
+            }]),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
 fn serving_volume(resolved: &Resolved) -> Volume {
     let provided = resolved.provided.as_ref();
     let item = |key: &str| KeyToPath {
@@ -376,6 +412,28 @@ mod tests {
                 {"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"},
             ]})
         );
+    }
+
+    #[test]
+    fn the_audit_webhook_has_a_mount() {
+        let mut resolved = resolved(json!({}));
+        resolved.audit_webhook = Some(AuditWebhook {
+            secret: "webhook".into(),
+            key: "config".into(),
+            hash: "sha256:1".into(),
+            port: 443,
+        });
+        let deployment = serde_json::to_value(build(&resolved)).unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(
+            pod["volumes"][2],
+            json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "items": [{"key": "config", "path": "kubeconfig"}]}})
+        );
+        assert_eq!(
+            pod["containers"][0]["volumeMounts"][2],
+            json!({"name": "audit-webhook", "mountPath": "/etc/oidc-proxy/audit-webhook", "readOnly": true})
+        );
+        assert!(!pod.to_string().contains("sha256:1"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn build(
     let mut egress = if resolved.has_strict_egress() {
         strict(surroundings)
     } else {
-        by_port(&resolved.settings, surroundings)
+        by_port(resolved, surroundings)
     };
     egress.extend(given.egress.iter().flat_map(|egress| egress.rules.clone()));
     Some(NetworkPolicy {
@@ -58,10 +58,11 @@ pub(super) fn build(
 
 const DNS: [(&str, i32); 2] = [("UDP", 53), ("TCP", 53)];
 
-/// DNS, the API server's and the issuers' ports, at any address.
-fn by_port(settings: &Settings, surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
+/// DNS, the API server's, the issuers' and the audit webhook's ports, at any address.
+fn by_port(resolved: &Resolved, surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
     let mut ports = surroundings.api_ports.clone();
-    ports.extend(issuer_ports(settings));
+    ports.extend(issuer_ports(&resolved.settings));
+    ports.extend(resolved.audit_webhook.iter().map(|webhook| webhook.port));
     let ports: Vec<(&str, i32)> = ports.into_iter().map(|number| ("TCP", number)).collect();
     vec![egress(&DNS, None), egress(&ports, None)]
 }

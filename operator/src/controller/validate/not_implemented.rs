@@ -2,10 +2,7 @@
 
 use oidcproxy_crds::{
     OidcProxySpec,
-    v1alpha1::{
-        audit::Audit,
-        authentication::{Authentication, HttpProxy, JwtAuthenticator},
-    },
+    v1alpha1::authentication::{Authentication, HttpProxy, JwtAuthenticator},
 };
 
 use super::{Findings, Reason};
@@ -18,8 +15,6 @@ pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Find
         let message = "needs an operator that runs with --allow-image-override";
         findings.add(Reason::NotImplemented, "deployment.image", message);
     }
-    let mut refuse = |asked: bool, path: &str| refuse(findings, asked, path);
-    refuse(differs(spec.audit.as_ref(), &Audit::default()), "audit");
 }
 
 fn refuse(findings: &mut Findings, asked: bool, path: &str) {

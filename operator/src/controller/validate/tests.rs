@@ -132,6 +132,7 @@ fn with_authority(content: Result<Vec<u8>, Missing>) -> Result<Validated, Refusa
     let references = References {
         authorities: [(0, content)].into(),
         ca_bundle: None,
+        ..References::default()
     };
     let proxy = referring();
     validate(
