@@ -50,12 +50,17 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// The one instance, started by the first test that asks.
     pub async fn shared() -> &'static Self {
+        Self::shared_with(&[]).await
+    }
+
+    /// The one instance, with further flags of kube-apiserver's if this is what starts it.
+    pub async fn shared_with(flags: &[String]) -> &'static Self {
         static CELL: OnceCell<ControlPlane> = OnceCell::const_new();
-        let started = CELL.get_or_try_init(Self::start).await;
+        let started = CELL.get_or_try_init(|| Self::start(flags)).await;
         started.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    async fn start() -> Result<Self> {
+    async fn start(flags: &[String]) -> Result<Self> {
         let assets = assets()?;
         let apiserver = assets.join("kube-apiserver");
         ensure!(apiserver.exists(), "{} is missing", apiserver.display());
@@ -76,7 +81,9 @@ impl ControlPlane {
         write("service-accounts.crt", &accounts.cert_pem)?;
         write("service-accounts.key", &accounts.key_pem)?;
         write("audit-policy.yaml", AUDIT_POLICY)?;
-        let apiserver = start_detached(apiserver, apiserver_args(&dir, etcd_port, port))?;
+        let mut args = apiserver_args(&dir, etcd_port, port);
+        args.extend_from_slice(flags);
+        let apiserver = start_detached(apiserver, args)?;
 
         let mut this = Self {
             url: format!("https://127.0.0.1:{port}"),
@@ -164,11 +171,15 @@ impl ControlPlane {
 
     /// A client in `system:masters`, for the runtime of the calling test.
     pub async fn admin(&self) -> Result<Client> {
-        self.client(&json!({
+        self.client(&self.admin_user()).await
+    }
+
+    /// The kubeconfig user of that client.
+    pub fn admin_user(&self) -> Value {
+        json!({
             "client-certificate-data": STANDARD.encode(&self.admin.cert_pem),
             "client-key-data": STANDARD.encode(&self.admin.key_pem),
-        }))
-        .await
+        })
     }
 
     /// A client with any kubeconfig user.

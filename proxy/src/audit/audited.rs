@@ -98,14 +98,21 @@ impl Audited {
         }
         let kind = headers.get(header::CONTENT_TYPE);
         let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let is_status = !code.is_success() || self.attributes.verb == "delete";
-        let is_wanted = is_json && is_status && !self.attributes.is_long_running;
+        let is_failure = code.is_client_error() || code.is_server_error();
+        let is_wanted = is_json && (is_failure || self.attributes.verb == "delete");
         (is_wanted && self.verdict.wants(AuditStage::ResponseComplete))
             .then(|| Capture::of_status(headers, budget))
     }
 
     pub(super) fn request_capture(&mut self, headers: &HeaderMap) -> Option<Capture> {
-        if !self.keeps(AuditLevel::Request) {
+        // The name of what is created stands in the object only, and every level tells it.
+        let names = matches!(self.attributes.verb.as_str(), "create" | "update");
+        let level = if names {
+            AuditLevel::Metadata
+        } else {
+            AuditLevel::Request
+        };
+        if !self.keeps(level) {
             return None;
         }
         let capture = Capture::of(headers, &self.auditor.budget);

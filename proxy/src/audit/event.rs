@@ -12,10 +12,7 @@ use super::{
     capture::CapturedBody,
     json::{micro_time, to_line},
 };
-use crate::{
-    identity::Identity,
-    request::{Attributes, ObjectReference},
-};
+use crate::{identity::Identity, request::Attributes};
 
 const API_VERSION: &str = "audit.k8s.io/v1";
 /// As kube-apiserver cuts it.
@@ -99,13 +96,17 @@ struct ObjectRef<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     resource: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
+    namespace: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     api_group: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     api_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     subresource: &'a str,
 }
@@ -166,7 +167,7 @@ impl AuditEvent {
             impersonated_user: self.impersonated.as_deref().map(user_info),
             source_ips: [self.request.peer.to_string()],
             user_agent: user_agent(&self.request.user_agent),
-            object_ref: self.attributes.resource.as_ref().map(object_ref),
+            object_ref: self.object_ref(),
             response_status: self.response_status(),
             request_object,
             response_object,
@@ -174,6 +175,31 @@ impl AuditEvent {
             stage_timestamp: micro_time(self.at),
             annotations,
         }
+    }
+
+    /// What the path does not say, the object does.
+    fn object_ref(&self) -> Option<ObjectRef<'_>> {
+        let object = self.attributes.resource.as_ref()?;
+        let sent = self.request_object.as_ref();
+        let sent = sent.and_then(|body| body.object(false)?.ok());
+        let told = |field: &str| -> Option<String> {
+            let value = sent.as_ref()?.get("metadata")?.get(field)?.as_str()?;
+            Some(value.to_owned()).filter(|value| !value.is_empty())
+        };
+        let or_told = |known: &'_ str, field: &str| match told(field) {
+            Some(value) if known.is_empty() => Cow::Owned(value),
+            _ => Cow::Owned(known.to_owned()),
+        };
+        Some(ObjectRef {
+            resource: &object.resource,
+            namespace: or_told(&object.namespace, "namespace"),
+            name: or_told(&object.name, "name"),
+            uid: told("uid"),
+            api_group: &object.group,
+            api_version: &object.version,
+            resource_version: told("resourceVersion"),
+            subresource: &object.subresource,
+        })
     }
 
     /// With what kube-apiserver's answer says, if it is a `Status`.
@@ -225,17 +251,6 @@ fn user_info(identity: &Identity) -> UserInfo<'_> {
             .iter()
             .map(|(key, values)| (key.as_str(), values.as_slice()))
             .collect(),
-    }
-}
-
-fn object_ref(object: &ObjectReference) -> ObjectRef<'_> {
-    ObjectRef {
-        resource: &object.resource,
-        namespace: &object.namespace,
-        name: &object.name,
-        api_group: &object.group,
-        api_version: &object.version,
-        subresource: &object.subresource,
     }
 }
 

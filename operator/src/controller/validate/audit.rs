@@ -204,7 +204,7 @@ mod tests {
 
     const GOOD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]";
 
-    fn kubeconfig(cluster: Value, user: Value) -> String {
+    fn kubeconfig(cluster: &Value, user: &Value) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "a",
             "clusters": [{"name": "a", "cluster": cluster}],
@@ -216,7 +216,7 @@ mod tests {
 
     fn usual() -> String {
         let cluster = json!({"server": "https://audit.example.com:8443/events", "certificate-authority-data": "eA=="});
-        kubeconfig(cluster, json!({"token": "hunter2"}))
+        kubeconfig(&cluster, &json!({"token": "hunter2"}))
     }
 
     fn full() -> Value {
@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn what_is_wrong_names_its_field_and_quotes_nothing() {
         let secret = json!({"policyFrom": {"name": "policy", "key": "policy.yaml"}});
-        let server = |url: &str| kubeconfig(json!({"server": url}), json!({"token": "hunter2"}));
-        let user = |user: Value| kubeconfig(json!({"server": "https://a"}), user);
+        let server = |url: &str| kubeconfig(&json!({"server": url}), &json!({"token": "hunter2"}));
+        let user = |user: Value| kubeconfig(&json!({"server": "https://a"}), &user);
         for (audit, policy, kubeconfig, message) in [
             (
                 json!({"log": {"enabled": true}}),
@@ -313,8 +313,8 @@ mod tests {
                 full(),
                 GOOD,
                 kubeconfig(
-                    json!({"server": "https://a", "insecure-skip-tls-verify": true}),
-                    json!({}),
+                    &json!({"server": "https://a", "insecure-skip-tls-verify": true}),
+                    &json!({}),
                 ),
                 "kubeconfigFrom: insecure-skip-tls-verify",
             ),
@@ -322,8 +322,8 @@ mod tests {
                 full(),
                 GOOD,
                 kubeconfig(
-                    json!({"server": "https://a", "certificate-authority": "/hunter2"}),
-                    json!({}),
+                    &json!({"server": "https://a", "certificate-authority": "/hunter2"}),
+                    &json!({}),
                 ),
                 "kubeconfigFrom: it must hold everything",
             ),
