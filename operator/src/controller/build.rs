@@ -30,7 +30,7 @@ use k8s_openapi::api::{
 };
 
 pub use self::{
-    cluster_role::{Grant, grants},
+    cluster_role::{Grant, granted, grants},
     tls_route::{GATEWAY_GROUP, TLS_ROUTE, TLS_ROUTES, tls_route, tls_route_resource},
 };
 use super::{options::Options, resolve::Resolved};

@@ -12,6 +12,7 @@ use super::{
     options::Options,
     pace::{FOREIGN, Pace},
     refusal::Reason,
+    self_test::SelfTest,
     status::is_true,
     transition::Transitions,
 };
@@ -34,6 +35,7 @@ pub struct Context {
     /// What the cluster has of the Gateway API.
     pub gateway: GatewayApi,
     pub(super) transitions: Transitions,
+    pub(super) self_test: SelfTest,
     pub(super) pace: Pace,
 }
 
@@ -49,13 +51,15 @@ impl Context {
             memory: Memory::default(),
             gateway: GatewayApi::default(),
             transitions: Transitions::default(),
+            self_test: SelfTest::default(),
             pace: Pace::default(),
         }
     }
 
     pub(super) fn forget(&self, identity: &Identity) {
         self.pace.forget(&identity.uid);
-        self.transitions.settle(&identity.uid);
+        self.transitions.forget(&identity.uid);
+        self.self_test.forget(&identity.uid);
         self.metrics.forget(&identity.namespace, &identity.name);
     }
 

@@ -14,6 +14,7 @@ mod pace;
 pub mod refusal;
 mod report;
 pub mod resolve;
+mod self_test;
 pub mod status;
 mod transition;
 pub mod validate;
@@ -21,8 +22,9 @@ pub mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Resource as _, core::DeserializeGuard, runtime::controller::Action};
-use oidcproxy_crds::OidcProxy;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::{Api, Resource as _, core::DeserializeGuard, runtime::controller::Action};
+use oidcproxy_crds::{OidcProxy, v1alpha1::Settings};
 
 use self::{
     apply::{Applier, Outcome},
@@ -39,7 +41,7 @@ pub use self::{context::Context, error::Error};
 pub type Guarded = DeserializeGuard<OidcProxy>;
 
 /// Longer than this no pass takes, whatever the API server does.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Brings one `OidcProxy` a pass further.
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
@@ -114,9 +116,13 @@ async fn advance(
         progress.faults.network_policy = Some(fault);
     }
     let published = writer.status().settings;
-    let grants = context
-        .transitions
-        .grants(&identity.uid, published.as_ref(), &resolved.settings);
+    let role = live_role(context, identity, &resolved.settings).await?;
+    let grants = context.transitions.grants(
+        &identity.uid,
+        published.as_ref(),
+        role.as_ref(),
+        &resolved.settings,
+    );
 
     let applier = Applier {
         client,
@@ -125,6 +131,10 @@ async fn advance(
     };
     let prepared = build::foundation(&resolved, &grants, &surroundings, options);
     let foundation = applier.foundation(prepared).await?;
+    let trying = context
+        .self_test
+        .check(client, identity, &foundation, &grants);
+    progress.faults.rbac = Box::pin(trying).await;
     let is_known = writer.status().certificate.is_some();
     let issued = certificates::ensure(client, &resolved, &foundation.service, is_known).await?;
     news.issued.extend(issued.news.iter().cloned());
@@ -169,10 +179,26 @@ async fn advance(
         certificates::retire(client, identity).await?;
     }
     if pods.all_have(&resolved.settings.revision) {
-        context.transitions.settle(&identity.uid);
+        context
+            .transitions
+            .settle(&identity.uid, &resolved.settings);
     }
     progress.pods = Some(pods);
     Ok(())
+}
+
+/// The role as it is, while pods may still need what stands in it.
+async fn live_role(
+    context: &Context,
+    identity: &Identity,
+    next: &Settings,
+) -> Result<Option<ClusterRole>, Error> {
+    if context.transitions.is_settled(&identity.uid, next) {
+        return Ok(None);
+    }
+    let api: Api<ClusterRole> = Api::all(context.client.clone());
+    let role = apply::get(&api, &identity.cluster_role()).await?;
+    Ok(role.filter(|role| identity.owns(&role.metadata)))
 }
 
 /// What has to go on while the spec cannot be realised: the last good settings serve on.

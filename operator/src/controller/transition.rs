@@ -1,45 +1,55 @@
 //! Rights move in two steps: first old and new together, and once every pod runs the new
-//! settings, the new alone. What is under way is lost on restart; then the pods that still run
-//! old settings may meet refusals for a moment.
+//! settings, the new alone. What the old ones are stands in the role itself, so that an operator
+//! that begins in between takes nothing away too early.
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use oidcproxy_crds::v1alpha1::Settings;
 
-use super::build::{Grant, grants};
+use super::build::{Grant, granted, grants};
 
-/// The rights of settings that pods may still run with, by the owner's UID.
+/// The revision that every pod was seen with, by the owner's UID.
 #[derive(Debug, Default)]
-pub(super) struct Transitions(Mutex<HashMap<String, BTreeSet<Grant>>>);
+pub(super) struct Transitions(Mutex<HashMap<String, String>>);
 
 impl Transitions {
-    /// What the role has to hold while the pods move from what was published to what comes next.
+    /// Whether every pod was seen with these settings.
+    pub(super) fn is_settled(&self, uid: &str, next: &Settings) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid) == Some(&next.revision)
+    }
+
+    /// What the role has to hold: with what it holds now and what was published before, until every
+    /// pod was seen with what comes next.
     pub(super) fn grants(
         &self,
         uid: &str,
         published: Option<&Settings>,
+        role: Option<&ClusterRole>,
         next: &Settings,
     ) -> BTreeSet<Grant> {
         let mut wanted = grants(next);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(published) = published.filter(|published| published.revision != next.revision) {
-            all.entry(uid.to_owned())
-                .or_default()
-                .extend(grants(published));
+        if !self.is_settled(uid, next) {
+            wanted.extend(published.into_iter().flat_map(grants));
+            wanted.extend(role.into_iter().flat_map(granted));
         }
-        wanted.extend(all.get(uid).into_iter().flatten().cloned());
         wanted
     }
 
     /// Every pod has moved.
-    pub(super) fn settle(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+    pub(super) fn settle(&self, uid: &str, current: &Settings) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(uid.to_owned(), current.revision.clone());
+    }
+
+    /// The owner is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(uid);
     }
 }
 
@@ -48,20 +58,50 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::controller::resolve::tests::resolved;
+    use crate::controller::{
+        build::{Surroundings, foundation},
+        resolve::{Resolved, tests::resolved},
+        validate::tests::options,
+    };
+
+    fn with(key: &str) -> Resolved {
+        resolved(json!({"impersonation": {"extra": [{"key": key, "values": ["x"]}]}}))
+    }
+
+    fn role(resolved: &Resolved, grants: &BTreeSet<Grant>) -> ClusterRole {
+        foundation(resolved, grants, &Surroundings::default(), &options()).cluster_role
+    }
 
     #[test]
     fn old_and_new_until_settled() {
-        let with = |key: &str| {
-            resolved(json!({"impersonation": {"extra": [{"key": key, "values": ["x"]}]}})).settings
-        };
-        let (old, new) = (with("a"), with("b"));
+        let (old, new) = (with("a").settings, with("b").settings);
         let transitions = Transitions::default();
-        assert_eq!(transitions.grants("u", None, &old), grants(&old));
+        assert_eq!(transitions.grants("u", None, None, &old), grants(&old));
         let both: BTreeSet<Grant> = grants(&old).union(&grants(&new)).cloned().collect();
-        assert_eq!(transitions.grants("u", Some(&old), &new), both);
-        assert_eq!(transitions.grants("u", Some(&new), &new), both);
-        transitions.settle("u");
-        assert_eq!(transitions.grants("u", Some(&new), &new), grants(&new));
+        assert_eq!(transitions.grants("u", Some(&old), None, &new), both);
+        transitions.settle("u", &old);
+        assert_eq!(transitions.grants("u", Some(&old), None, &new), both);
+        transitions.settle("u", &new);
+        assert_eq!(
+            transitions.grants("u", Some(&new), None, &new),
+            grants(&new)
+        );
+        transitions.forget("u");
+        assert!(!transitions.is_settled("u", &new));
+    }
+
+    #[test]
+    fn an_operator_that_begins_in_between_takes_nothing_away() {
+        let (old, new) = (with("a"), with("b"));
+        let before = Transitions::default();
+        let both = before.grants("u", Some(&old.settings), None, &new.settings);
+        let live = role(&new, &both);
+        // The new settings are published, pods still run the old ones, and this memory is empty.
+        let after = Transitions::default();
+        let kept = after.grants("u", Some(&new.settings), Some(&live), &new.settings);
+        assert_eq!(kept, both);
+        after.settle("u", &new.settings);
+        let moved = after.grants("u", Some(&new.settings), Some(&live), &new.settings);
+        assert_eq!(moved, grants(&new.settings));
     }
 }

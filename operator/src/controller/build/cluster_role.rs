@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::api::{
+    authorization::v1::ResourceAttributes,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
+};
 use oidcproxy_crds::v1alpha1::{
     impersonation::{ClientIpExtra, ClientRequests, REMOTE_CLIENT_IP},
     settings::Settings,
@@ -63,6 +66,68 @@ pub fn grants(settings: &Settings) -> BTreeSet<Grant> {
         all.extend(keys.into_iter().map(extra));
     }
     all
+}
+
+impl Grant {
+    /// As the API server can be asked about it.
+    pub fn attributes(&self) -> ResourceAttributes {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource)),
+            None => (self.resource.as_str(), None),
+        };
+        ResourceAttributes {
+            group: Some(self.group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: subresource.map(str::to_owned),
+            verb: Some(self.verb.to_owned()),
+            name: self.names.first().cloned(),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    /// What stands in a role, if a proxy can need it.
+    fn of(group: &str, resource: &str, verb: &str, names: &BTreeSet<String>) -> Option<Self> {
+        let identities = ["users", "groups", "serviceaccounts"];
+        let names = names.clone();
+        match (group, verb) {
+            ("", IMPERSONATE) if identities.contains(&resource) => Some(Self {
+                names,
+                ..impersonate("", resource)
+            }),
+            (AUTHENTICATION, IMPERSONATE)
+                if resource == "uids" || resource == "*" || resource.starts_with("userextras/") =>
+            {
+                Some(Self {
+                    names,
+                    ..impersonate(AUTHENTICATION, resource)
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (verb, resource) = (self.verb, &self.resource);
+        write!(formatter, "{verb} {resource}")
+    }
+}
+
+/// What a role grants of all that proxies can need. Whatever else somebody has put into it does not
+/// count.
+pub fn granted(role: &ClusterRole) -> BTreeSet<Grant> {
+    let mut found = BTreeSet::new();
+    for rule in role.rules.iter().flatten() {
+        let names: BTreeSet<String> = rule.resource_names.iter().flatten().cloned().collect();
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                let all = rule.verbs.iter();
+                found.extend(all.filter_map(|verb| Grant::of(group, resource, verb, &names)));
+            }
+        }
+    }
+    found
 }
 
 /// The users and groups; all of them, unless the settings name the only ones.
@@ -332,5 +397,43 @@ mod tests {
             binding["subjects"],
             json!([{"kind": "ServiceAccount", "name": "corp", "namespace": "auth"}])
         );
+    }
+
+    #[test]
+    fn a_role_is_read_back_and_what_no_proxy_needs_is_not() {
+        let spec = json!({"impersonation": {
+            "extra": [{"key": "example.org/via", "values": ["x"]}],
+            "restrictTo": {"groups": {"names": ["dev"]}},
+        }});
+        let resolved = resolved(spec);
+        let mut wanted = grants(&resolved.settings);
+        let mut role = build(&resolved.identity, &wanted);
+        wanted.retain(|grant| grant.verb == IMPERSONATE);
+        assert_eq!(granted(&role), wanted);
+        let odd = json!([
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["secrets", "*"], "verbs": ["impersonate", "get"]},
+            {"apiGroups": [""], "resources": ["users"], "verbs": ["*"]},
+        ]);
+        role.rules = serde_json::from_value(odd).unwrap();
+        assert!(granted(&role).is_empty());
+    }
+
+    #[test]
+    fn grants_can_be_asked_about() {
+        let resolved =
+            resolved(json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}}));
+        let all = grants(&resolved.settings);
+        let asked: Vec<Value> = all
+            .iter()
+            .map(|grant| serde_json::to_value(grant.attributes()).unwrap())
+            .collect();
+        assert!(asked.contains(&json!({
+            "group": "authentication.k8s.io", "resource": "userextras",
+            "subresource": "authentication.kubernetes.io/credential-id", "verb": "impersonate",
+        })));
+        assert!(asked.contains(
+            &json!({"group": "", "resource": "groups", "verb": "impersonate", "name": "dev"})
+        ));
     }
 }
