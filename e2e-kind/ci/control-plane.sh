@@ -5,6 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # Set: programs of another version, see matrix.sh.
 KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(e2e-kind/cluster/control-plane.sh assets)}
 export KUBEBUILDER_ASSETS
+# Two suites run the operator's own binary.
+cargo build --locked --quiet -p oidc-proxy-operator
 suites=()
 for file in tests/tests/real_*.rs tests/tests/operator_*.rs; do
   [[ -f $file ]] && suites+=(--test "$(basename "$file" .rs)")

@@ -17,6 +17,7 @@ pub mod chart;
 pub mod client;
 pub mod control_plane;
 pub mod demo_issuer;
+pub mod faulty_api;
 pub mod issuer;
 pub mod jose;
 pub mod process;

@@ -20,6 +20,7 @@ use kube::{
         Controller,
         controller::Config,
         reflector::{ObjectRef, Store},
+        utils::Backoff,
         watcher,
     },
 };
@@ -40,6 +41,26 @@ const CONCURRENCY: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
+/// After a watch has failed. All watches share one pause, so one that grows would add up to many
+/// minutes when all of them fail at once, as they do when an API server goes away.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The same pause each time.
+#[derive(Debug)]
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(PAUSE)
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
+}
+
 /// Runs the controller until it is told to stop and the passes under way have ended.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let client = &context.client;
@@ -55,6 +76,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
                 .concurrency(CONCURRENCY)
                 .debounce(DEBOUNCE),
         )
+        .trigger_backoff(Steady)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, error_policy, context)
         .for_each(|result| async move {
