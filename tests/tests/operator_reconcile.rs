@@ -159,12 +159,15 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
     let bed = Bed::new("t-refused").await;
     bed.apply(json!({})).await;
     let good = settled(&bed).await.status.unwrap();
-    bed.apply(json!({"logging": {"format": "JSON"}})).await;
+    bed.apply(json!({"deployment": {"image": "other:1"}})).await;
     let refused = bed
         .wait_condition("Stalled", "True", "NotImplemented")
         .await;
     let message = condition(&refused, "Stalled").unwrap()["message"].clone();
-    assert_eq!(message, "spec.logging.format JSON: is not implemented yet");
+    assert_eq!(
+        message,
+        "spec.deployment.image: needs an operator that runs with --allow-image-override"
+    );
     assert_eq!(
         condition(&refused, "Ready").unwrap()["reason"],
         "NotImplemented"
