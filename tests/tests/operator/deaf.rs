@@ -117,14 +117,14 @@ async fn a_leader_that_is_cut_off_falls_silent_before_another_may_lead() {
     first.api.fail(Fault::Hang, 0, usize::MAX, |_| true);
     let cut = Instant::now();
     let mut second = instance(&bed, "next");
-    let ended = first.process.wait(Duration::from_secs(60)).await.unwrap();
+    let ended = first.process.wait(Duration::from_mins(1)).await.unwrap();
     assert!(!ended.success(), "{ended:?}");
     let seen = first.api.seen();
     let renewal = |asked: &&oidcproxy_tests::faulty_api::Asked| {
         asked.target.contains("/leases/") && asked.method == http::Method::PUT
     };
-    let renewed = seen.iter().filter(renewal).filter(|asked| asked.at < cut);
-    let (renewed, last) = (renewed.last().unwrap().at, seen.last().unwrap().at);
+    let mut renewed = seen.iter().filter(renewal).filter(|asked| asked.at < cut);
+    let (renewed, last) = (renewed.next_back().unwrap().at, seen.last().unwrap().at);
     assert!(
         last.duration_since(renewed) < LEASE,
         "{:?}",
@@ -133,7 +133,7 @@ async fn a_leader_that_is_cut_off_falls_silent_before_another_may_lead() {
     wait_leader(&bed, "next").await;
     // Even so it was not too early.
     assert!(
-        renewed.elapsed() >= LEASE - Duration::from_secs(2),
+        renewed.elapsed() >= Duration::from_secs(13),
         "{:?}",
         renewed.elapsed()
     );
