@@ -366,8 +366,11 @@ async fn certificates_follow_names_and_damage() {
     let fourth = bed.wait("a new root", |proxy| serial(proxy) != old).await;
     let bundle = fourth.status.unwrap().ca_bundle;
     assert_ne!(bundle, first.ca_bundle);
-    let trust = bed.api(CORE, "ConfigMap").get("corp-trust").await.unwrap();
-    assert_eq!(trust.data["data"]["ca.crt"].as_str(), bundle.as_deref());
+    // The status speaks first: what is mounted follows in the same pass.
+    bed.wait_object((CORE, "ConfigMap", "corp-trust"), |found| {
+        found.is_some_and(|trust| trust["data"]["ca.crt"].as_str() == bundle.as_deref())
+    })
+    .await;
     wait_event(&bed, "CertificateIssued").await;
 }
 
