@@ -115,8 +115,8 @@ fn a_bad_spec_stalls_while_the_last_good_settings_serve() {
     let key = "/spec/authentication/jwt/0/issuer/certificateAuthorityFrom/configMapKeyRef/key";
     for (path, value, reason) in [
         (
-            "/spec/sessions",
-            json!({"endAtTokenExpiry": true}),
+            "/spec/authentication/jwt/0/issuer/egressSelectorType",
+            json!("cluster"),
             "NotImplemented",
         ),
         (key, json!("missing.crt"), "ReferenceNotFound"),
