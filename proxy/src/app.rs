@@ -110,6 +110,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             drain: drain.clone(),
             readiness,
             metrics: Arc::clone(&metrics),
+            forwards_tokens: args.request_path.disable_impersonation,
         }),
         drain: drain.clone(),
         metrics,
@@ -185,6 +186,9 @@ async fn audit_settings(
 ) -> anyhow::Result<Option<AuditSettings>> {
     if args.oidc_proxy.is_some() && args.audit.are_given() {
         anyhow::bail!("--oidc-proxy and the --audit flags exclude each other");
+    }
+    if args.oidc_proxy.is_some() && args.oidc.are_given() {
+        anyhow::bail!("--oidc-proxy and the --oidc flags exclude each other");
     }
     Ok(args.audit.settings(backends).await?)
 }

@@ -41,6 +41,8 @@ pub(crate) struct Pipeline {
     pub(crate) drain: Drain,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Arc<Metrics>,
+    /// Nobody is impersonated: kube-apiserver knows the issuers and gets their tokens.
+    pub(crate) forwards_tokens: bool,
 }
 
 /// What is known of a request before anything is decided.
@@ -326,6 +328,11 @@ impl Pipeline {
         let mut refused = None;
         for token in credentials.tokens() {
             match settings.authenticator.authenticate(token).await {
+                Ok(verified) if self.forwards_tokens => {
+                    // A verified token is text that a header can carry.
+                    let own = Requester::with_own_token(verified, token);
+                    return own.ok_or(Refusal::NoCredential { extra_space: false });
+                }
                 Ok(verified) => return Ok(Requester::Token(verified)),
                 Err(error @ AuthenticationError::Reserved(_)) => return Err(error.into()),
                 Err(error) => {
@@ -346,6 +353,8 @@ impl Pipeline {
             return Err(error.into());
         }
         let anonymous = settings.authenticator.anonymous();
+        // That one would be impersonated.
+        let anonymous = anonymous.filter(|_| !self.forwards_tokens);
         match anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
             Some(user) => Ok(Requester::Anonymous(Arc::clone(user))),
             None => Err(Refusal::NoCredential {

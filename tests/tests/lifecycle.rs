@@ -340,13 +340,21 @@ async fn bad_files_and_flags_end_the_start() {
     );
     let line = refused_start(|setup, _| setup.oidc_flags(&["--oidc-client-id=x"])).await;
     assert!(line.contains("oidc-issuer-url"), "{line}");
-    let line = refused_start(|setup, _| {
-        setup
-            .flag("--oidc-issuer-url=https://id.example")
-            .flag("--oidc-client-id=x")
-    })
-    .await;
-    assert!(line.contains("authentication-config"), "{line}");
+    for flag in [
+        "--oidc-username-claim=sub",
+        "--oidc-groups-prefix=",
+        "--oidc-signing-algs=RS256",
+        "--oidc-required-claim=a=b",
+        "--oidc-ca-file=/nonexistent/ca.crt",
+    ] {
+        let line = refused_start(|setup, _| setup.oidc_flags(&[flag])).await;
+        assert!(line.contains("oidc-issuer-url"), "{line}");
+        let line = refused_start(|setup, _| setup.flag(flag)).await;
+        assert!(line.contains("authentication-config"), "{line}");
+        let status = ["--oidc-proxy=auth/corp", flag];
+        let line = refused_start(|setup, _| setup.oidc_flags(&status)).await;
+        assert!(line.contains("--oidc-proxy and the --oidc"), "{line}");
+    }
     let line = refused_start(|setup, _| {
         setup.oidc_flags(&["--oidc-issuer-url=http://id.example", "--oidc-client-id=x"])
     })
@@ -355,6 +363,10 @@ async fn bad_files_and_flags_end_the_start() {
         line.contains("https") || line.contains("oidc-issuer-url"),
         "{line}"
     );
+    for flag in ["--extra-user-headers=a=b", "--extra-user-header-client-ip"] {
+        let line = refused_start(|setup, _| setup.flag("--disable-impersonation").flag(flag)).await;
+        assert!(line.contains("--disable-impersonation"), "{line}");
+    }
     let line = refused_start(|setup, _| setup.kubeconfig_user(json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "true", "interactiveMode": "Never"}}))).await;
     assert!(line.contains("exec"), "{line}");
     let line =

@@ -11,7 +11,7 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::token::MAX_TOKEN_BYTES;
+use super::{requester::bearer, token::MAX_TOKEN_BYTES};
 use crate::{identity::Identity, metrics::Metrics};
 
 /// As kube-apiserver remembers tokens itself.
@@ -77,10 +77,9 @@ impl TokenReviewer {
         if token.len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
-        let Ok(mut credential) = HeaderValue::try_from(format!("Bearer {token}")) else {
+        let Some(credential) = bearer(token) else {
             return Ok(None);
         };
-        credential.set_sensitive(true);
         let asked = self
             .verdicts
             .try_get_with(key(token, &passthrough.audiences), async {

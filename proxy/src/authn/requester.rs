@@ -14,6 +14,8 @@ use crate::identity::{ANONYMOUS, Identity, IdentityHeaders, UnsafeIdentity};
 pub(crate) enum Requester {
     /// Whoever the token speaks of.
     Token(Arc<VerifiedToken>),
+    /// The same where kube-apiserver trusts the issuer itself: with the token, to be forwarded.
+    OwnToken(Arc<VerifiedToken>, HeaderValue),
     /// Whoever the cluster takes the token for.
     Passed(Arc<PassedToken>),
     /// `system:anonymous`.
@@ -21,9 +23,15 @@ pub(crate) enum Requester {
 }
 
 impl Requester {
+    /// With the token itself, as the client sent it.
+    pub(crate) fn with_own_token(verified: Arc<VerifiedToken>, token: &str) -> Option<Self> {
+        let credential = bearer(token)?;
+        Some(Self::OwnToken(verified, credential))
+    }
+
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         match self {
-            Self::Token(token) => token.identity(),
+            Self::Token(token) | Self::OwnToken(token, _) => token.identity(),
             Self::Passed(token) => &token.identity,
             Self::Anonymous(user) => &user.identity,
         }
@@ -32,6 +40,7 @@ impl Requester {
     /// The token itself, where it is to be forwarded.
     pub(crate) fn credential(&self) -> Option<&HeaderValue> {
         match self {
+            Self::OwnToken(_, credential) => Some(credential),
             Self::Passed(token) => Some(&token.credential),
             Self::Token(_) | Self::Anonymous(_) => None,
         }
@@ -41,7 +50,7 @@ impl Requester {
     pub(crate) fn headers(&self) -> Option<&IdentityHeaders> {
         match self {
             Self::Token(token) => Some(token.headers()),
-            Self::Passed(_) => None,
+            Self::OwnToken(..) | Self::Passed(_) => None,
             Self::Anonymous(user) => Some(&user.headers),
         }
     }
@@ -49,7 +58,7 @@ impl Requester {
     /// When the credential's time is over.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         match self {
-            Self::Token(token) => Some(token.expires()),
+            Self::Token(token) | Self::OwnToken(token, _) => Some(token.expires()),
             Self::Passed(_) | Self::Anonymous(_) => None,
         }
     }
@@ -57,11 +66,18 @@ impl Requester {
     /// Cancelled when such requests are not accepted any more.
     pub(crate) fn withdrawn(&self) -> &CancellationToken {
         match self {
-            Self::Token(token) => token.issuer().withdrawn(),
+            Self::Token(token) | Self::OwnToken(token, _) => token.issuer().withdrawn(),
             Self::Passed(token) => &token.withdrawn,
             Self::Anonymous(user) => &user.withdrawn,
         }
     }
+}
+
+/// The value of an `Authorization` header; never to be seen in logs.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut credential = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    credential.set_sensitive(true);
+    Some(credential)
 }
 
 /// The user of requests without a credential: the one name of Kubernetes' own that is forwarded.

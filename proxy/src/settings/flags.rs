@@ -28,40 +28,20 @@ pub(crate) struct OidcFlags {
     /// PEM certificates that the issuer's TLS must chain to, instead of the system's
     #[arg(long, value_name = "FILE")]
     oidc_ca_file: Option<PathBuf>,
-    /// The claim that is the username
-    #[arg(long, value_name = "CLAIM", default_value = "sub")]
-    oidc_username_claim: String,
+    /// The claim that is the username [default: sub]
+    #[arg(long, value_name = "CLAIM")]
+    oidc_username_claim: Option<String>,
     /// Put before the username; "-" for nothing; unless set, the issuer's URL and "#", but nothing for the claim "email"
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        default_value = "",
-        hide_default_value = true
-    )]
-    oidc_username_prefix: String,
+    #[arg(long, value_name = "PREFIX")]
+    oidc_username_prefix: Option<String>,
     /// The claim that holds the groups
-    #[arg(
-        long,
-        value_name = "CLAIM",
-        default_value = "",
-        hide_default_value = true
-    )]
-    oidc_groups_claim: String,
+    #[arg(long, value_name = "CLAIM")]
+    oidc_groups_claim: Option<String>,
     /// Put before each group
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        default_value = "",
-        hide_default_value = true
-    )]
-    oidc_groups_prefix: String,
-    /// Signature algorithms that are accepted
-    #[arg(
-        long,
-        value_name = "ALG",
-        value_delimiter = ',',
-        default_value = "RS256"
-    )]
+    #[arg(long, value_name = "PREFIX")]
+    oidc_groups_prefix: Option<String>,
+    /// Signature algorithms that are accepted [default: RS256]
+    #[arg(long, value_name = "ALG", value_delimiter = ',')]
     oidc_signing_algs: Vec<String>,
     /// A claim that must have a value, as claim=value; may be repeated
     #[arg(long, value_name = "CLAIM=VALUE", value_delimiter = ',')]
@@ -72,7 +52,7 @@ pub(crate) struct OidcFlags {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagError {
     /// One without the other.
-    #[error("--oidc-issuer-url and --oidc-client-id must be given together")]
+    #[error("with any --oidc flag, --oidc-issuer-url and --oidc-client-id must be given together")]
     Incomplete,
     /// There is nobody to trust.
     #[error("one of --oidc-proxy, --authentication-config and --oidc-issuer-url is needed")]
@@ -121,7 +101,28 @@ pub(crate) fn base_settings(
 impl OidcFlags {
     /// Whether any of them was given.
     pub(crate) fn are_given(&self) -> bool {
-        self.oidc_issuer_url.is_some() || self.oidc_client_id.is_some()
+        let Self {
+            oidc_issuer_url,
+            oidc_client_id,
+            oidc_ca_file,
+            oidc_username_claim,
+            oidc_username_prefix,
+            oidc_groups_claim,
+            oidc_groups_prefix,
+            oidc_signing_algs,
+            oidc_required_claim,
+        } = self;
+        let texts = [
+            oidc_issuer_url,
+            oidc_client_id,
+            oidc_username_claim,
+            oidc_username_prefix,
+            oidc_groups_claim,
+            oidc_groups_prefix,
+        ];
+        texts.into_iter().any(Option::is_some)
+            || oidc_ca_file.is_some()
+            || !(oidc_signing_algs.is_empty() && oidc_required_claim.is_empty())
     }
 
     /// The settings that they stand for.
@@ -129,7 +130,11 @@ impl OidcFlags {
         let (Some(url), Some(client_id)) = (&self.oidc_issuer_url, &self.oidc_client_id) else {
             return Err(FlagError::Incomplete);
         };
-        for name in &self.oidc_signing_algs {
+        let mut signing_algorithms = self.oidc_signing_algs.clone();
+        if signing_algorithms.is_empty() {
+            signing_algorithms.push("RS256".to_owned());
+        }
+        for name in &signing_algorithms {
             if Algorithm::from_name(name).is_none() {
                 return Err(FlagError::Algorithm(name.clone()));
             }
@@ -158,22 +163,31 @@ impl OidcFlags {
             certificate_authority: authority,
             audiences: vec![client_id.clone()],
             claim_mappings: ClaimMappings {
-                username: mapped(&self.oidc_username_claim, &self.username_prefix(url)),
-                groups: (!self.oidc_groups_claim.is_empty())
-                    .then(|| mapped(&self.oidc_groups_claim, &self.oidc_groups_prefix)),
+                username: mapped(self.username_claim(), &self.username_prefix(url)),
+                groups: self.groups(),
                 ..ClaimMappings::default()
             },
             claim_validation_rules: self.required_claims()?,
-            signing_algorithms: self.oidc_signing_algs.clone(),
+            signing_algorithms,
             ..IssuerSettings::default()
         });
         Ok(settings)
     }
 
+    fn username_claim(&self) -> &str {
+        self.oidc_username_claim.as_deref().unwrap_or("sub")
+    }
+
+    fn groups(&self) -> Option<PrefixedClaimOrExpression> {
+        let claim = self.oidc_groups_claim.as_deref()?;
+        let prefix = self.oidc_groups_prefix.as_deref().unwrap_or_default();
+        (!claim.is_empty()).then(|| mapped(claim, prefix))
+    }
+
     fn username_prefix(&self, url: &str) -> String {
-        match self.oidc_username_prefix.as_str() {
+        match self.oidc_username_prefix.as_deref().unwrap_or_default() {
             "-" => String::new(),
-            "" if self.oidc_username_claim == "email" => String::new(),
+            "" if self.username_claim() == "email" => String::new(),
             "" => format!("{url}#"),
             prefix => prefix.to_owned(),
         }

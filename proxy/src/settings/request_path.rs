@@ -11,6 +11,7 @@ use oidcproxy_crds::v1alpha1::{
 
 /// What is forwarded, and for whom.
 #[derive(Args, Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "they are switches")]
 #[command(next_help_heading = "What is forwarded")]
 pub(crate) struct RequestPathFlags {
     /// Extras that every request carries, as key=value; a key may come again
@@ -24,6 +25,12 @@ pub(crate) struct RequestPathFlags {
     /// Send the client's address as the extra remote-client-ip
     #[arg(long, conflicts_with = "oidc_proxy")]
     extra_user_header_client_ip: bool,
+    /// Impersonate nobody: forward each verified token as it is, to an API server that trusts its issuer too
+    #[arg(
+        long,
+        conflicts_with_all = ["oidc_proxy", "extra_user_headers", "extra_user_header_client_ip"]
+    )]
+    pub(crate) disable_impersonation: bool,
     /// Let the cluster review tokens that no issuer claims, and forward them as they are
     #[arg(long, conflicts_with = "oidc_proxy")]
     token_passthrough: bool,
