@@ -1,7 +1,8 @@
 //! An OIDC login in front of kube-apiserver.
 //!
 //! `settings -> request -> authn -> impersonate -> forward -> audit`: the rooms of a request's
-//! way, which [`pipeline`](crate) walks in one function.
+//! way, which `pipeline` walks in one function. What is known of a request so far stands in its
+//! `audit::Exchange`, from the first step on.
 
 mod admin;
 mod app;
