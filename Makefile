@@ -62,8 +62,8 @@ test-cluster: other-clients ## The end-to-end suite on the cluster, with Keycloa
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
 	$(E2E) -p oidcproxy-e2e -- --test-threads=2
 
-test-vectors: ## The release binary against what kube-apiserver makes of tokens, configurations and requests
-	e2e-kind/ci/vectors.sh
+test-vectors: ## The release binary: what kube-apiserver makes of tokens, configurations and requests, and how soon it starts
+	e2e-kind/ci/release.sh
 
 test-clients: other-clients ## Client libraries and Helm through the proxy, and streams that are idle for minutes
 	$(MAKE) --no-print-directory cluster-check images

@@ -2,15 +2,13 @@
 # The suites against a real kube-apiserver and etcd, which each test binary starts for itself.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source e2e-kind/ci/suites.sh
 # Set: programs of another version, see matrix.sh.
 KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(e2e-kind/cluster/control-plane.sh assets)}
 export KUBEBUILDER_ASSETS
 # Two suites run the operator's own binary.
 cargo build --locked --quiet -p oidc-proxy-operator
-suites=()
-for file in tests/tests/real_*.rs tests/tests/operator_*.rs; do
-  [[ -f $file ]] && suites+=(--test "$(basename "$file" .rs)")
-done
+suites_of control-plane
 cargo test --locked --quiet -p oidcproxy-tests "${suites[@]}"
 # What GitOps tools make of recorded statuses.
 (cd e2e-kind/cluster/modules/gitops-status && CGO_ENABLED=0 go test ./...)

@@ -2,6 +2,7 @@
 # The suite with issuers that others wrote: installs Keycloak and oidc-provider into the cache and runs it. No cluster.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source e2e-kind/ci/suites.sh
 source e2e-kind/cluster/settings.sh
 source e2e-kind/cluster/progress.sh
 source e2e-kind/cluster/packages.sh
@@ -12,4 +13,5 @@ need_packages python3:python3
 keycloak_prepare
 oidc_provider_prepare
 export KEYCLOAK_HOME OIDC_PROVIDER_DIR
-cargo test --locked --quiet -p oidcproxy-tests --test live_issuers "$@"
+suites_of issuers
+cargo test --locked --quiet -p oidcproxy-tests "${suites[@]}" "$@"
