@@ -8,6 +8,8 @@ include e2e-kind/cluster.mk
 CARGO ?= cargo
 export CARGO_INCREMENTAL ?= 0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# What the end-to-end suite installs, and ends when all of it has passed.
+E2E_RELEASE := oidc-proxy-e2e-system/e2e
 E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
 .PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-scale test-matrix test-all bench
@@ -57,8 +59,9 @@ test-control-plane: ## The proxy and the operator against a real kube-apiserver,
 test-chart: clients ## The chart: lint, templates, schema
 	. e2e-kind/cluster/settings.sh && charts/test.sh "$$CACHE_DIR/clients/36/helm" && charts/test.sh "$$CACHE_DIR/clients/28/helm"
 
-test-cluster: other-clients ## The end-to-end suite on the cluster, with Keycloak
+test-cluster: other-clients ## The end-to-end suite on the cluster, with Keycloak; ends a demo that runs there
 	$(MAKE) --no-print-directory cluster-check images
+	$(CLUSTER)/releases.sh end-others $(E2E_RELEASE)
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
 	$(E2E) -p oidcproxy-e2e -- --test-threads=2
 
@@ -67,8 +70,10 @@ test-vectors: ## The release binary: what kube-apiserver makes of tokens, config
 
 test-clients: other-clients ## Client libraries and Helm through the proxy, and streams that are idle for minutes
 	$(MAKE) --no-print-directory cluster-check images
+	$(CLUSTER)/releases.sh end-others $(E2E_RELEASE)
 	$(MAKE) --no-print-directory issuer ISSUER=keycloak
 	$(E2E) -p oidcproxy-e2e --test suite -- --include-ignored other_clients::
+	$(CLUSTER)/releases.sh end
 
 test-scale: ## A thousand OidcProxies on a control plane without a node: time, requests, memory, writes at rest
 	$(CARGO) build --locked --quiet --release -p oidc-proxy-operator

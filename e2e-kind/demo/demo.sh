@@ -7,6 +7,7 @@ source "$CLUSTER_DIR/progress.sh"
 
 OUT=$REPO_DIR/target/demo
 NAMESPACE=oidc-proxy
+RELEASE=oidc-proxy-operator
 NODE_PORT=31443
 
 admin() { "$KUBECTL" --kubeconfig "$KUBECONFIG" "$@"; }
@@ -29,10 +30,12 @@ cluster() {
 }
 
 install() {
+  # What the end-to-end suite left, when it did not pass.
+  "$CLUSTER_DIR/releases.sh" end-others "$NAMESPACE/$RELEASE"
   say "installing the operator with Helm"
   local fresh=true
-  "$HELM" --kubeconfig "$KUBECONFIG" status oidc-proxy-operator --namespace $NAMESPACE >/dev/null 2>&1 && fresh=false
-  "$HELM" --kubeconfig "$KUBECONFIG" upgrade --install oidc-proxy-operator "$REPO_DIR/charts/oidc-proxy-operator" \
+  "$HELM" --kubeconfig "$KUBECONFIG" status $RELEASE --namespace $NAMESPACE >/dev/null 2>&1 && fresh=false
+  "$HELM" --kubeconfig "$KUBECONFIG" upgrade --install $RELEASE "$REPO_DIR/charts/oidc-proxy-operator" \
     --namespace $NAMESPACE --create-namespace --wait --timeout 3m \
     --set "image.repository=${OPERATOR_IMAGE%:*},image.tag=${OPERATOR_IMAGE##*:}" \
     --set "proxy.image.repository=${PROXY_IMAGE%:*},proxy.image.tag=${PROXY_IMAGE##*:}" >/dev/null
@@ -44,7 +47,8 @@ install() {
   images_hash >"$OUT/images"
 }
 
-images_hash() { cat "$CACHE_DIR"/images/*.tar.hash; }
+# Of those that the cluster has under this checkout's tag; the cache has others too.
+images_hash() { cat "$STATE_DIR/loaded-$IMAGE_TAG"/*; }
 
 apply() {
   say "applying the OidcProxy demo"
@@ -132,7 +136,7 @@ down() {
   if [[ -f $ENV_FILE ]] && source "$ENV_FILE" && "$CLUSTER_DIR/cluster.sh" status 2>/dev/null; then
     admin -n $NAMESPACE delete oidcproxy demo --ignore-not-found --timeout=60s >/dev/null || true
     admin delete -f "$DEMO_DIR/workload.yaml" --ignore-not-found --wait=false >/dev/null || true
-    "$HELM" --kubeconfig "$KUBECONFIG" uninstall oidc-proxy-operator --namespace $NAMESPACE >/dev/null 2>&1 || true
+    "$HELM" --kubeconfig "$KUBECONFIG" uninstall $RELEASE --namespace $NAMESPACE >/dev/null 2>&1 || true
   fi
   rm -rf "$OUT"
 }

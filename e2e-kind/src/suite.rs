@@ -208,7 +208,7 @@ pub fn refuse_a_second_release(environment: &Environment) {
         let chart = release["chart"].as_str().unwrap_or_default();
         assert!(
             !chart.starts_with("oidc-proxy-operator") || release["name"] == RELEASE,
-            "release {} is installed in {}: end it first (make demo-down)",
+            "release {} is installed in {}: end it first (e2e-kind/cluster/releases.sh end)",
             release["name"],
             release["namespace"]
         );

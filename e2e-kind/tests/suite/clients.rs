@@ -14,6 +14,7 @@ use oidcproxy_e2e::{
     wait::until,
 };
 use oidcproxy_tests::jose::random_hex;
+use serde_json::json;
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -88,6 +89,20 @@ fn objects_are_created_read_changed_and_deleted(kubectl: Kubectl) {
     assert_eq!(
         namespaced(&["get", "configmap", &name, "-o", "jsonpath={.data.a}"]),
         "3"
+    );
+    // By the client: it compares with what it wrote down at its last apply, and patches.
+    for value in ["4", "5"] {
+        let document = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": suite.namespace()},
+            "data": {"a": value},
+        });
+        let applied = alice.apply(&document);
+        assert_eq!(applied.code, Some(0), "{applied}");
+    }
+    assert_eq!(
+        namespaced(&["get", "configmap", &name, "-o", "jsonpath={.data.a}"]),
+        "5"
     );
     namespaced(&["delete", "configmap", &name]);
     let gone = alice.fails(&["-n", suite.namespace(), "get", "configmap", &name]);

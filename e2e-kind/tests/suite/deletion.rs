@@ -15,63 +15,34 @@ fn nothing_of_a_deleted_resource_is_left() {
     oidc_proxy::apply_until_ready(&suite.admin, &document);
     let selector =
         "app.kubernetes.io/managed-by=oidc-proxy-operator,app.kubernetes.io/instance=gone";
-    let kinds = suite.admin.ok(&[
-        "api-resources",
-        "--verbs=list",
-        "--namespaced=true",
-        "-o",
-        "name",
-    ]);
-    // The metrics of nodes and pods have no server here.
-    let kinds: Vec<_> = kinds
-        .lines()
-        .filter(|kind| !kind.contains("metrics.k8s.io"))
-        .collect();
+    // Of every kind that there is, in the namespace and beside it.
+    let scopes = ["--namespaced=true", "--namespaced=false"].map(|scope| kinds(suite, scope));
     let left = || {
-        let all = kinds.join(",");
-        let inside = suite.admin.ok(&[
-            "-n",
-            &namespace.name,
-            "get",
-            &all,
-            "-l",
-            selector,
-            "-o",
-            "name",
-            "--ignore-not-found",
-        ]);
-        let rights = suite
-            .admin
-            .ok(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
-        let name = format!("oidcproxy:{}:gone", namespace.name);
-        let rights = rights
-            .lines()
-            .filter(|line| line.contains(&name))
-            .map(str::to_owned);
-        let inside = inside.lines().map(str::to_owned);
-        inside.chain(rights).collect::<Vec<_>>()
+        let found = scopes.iter().map(|kinds| {
+            let get = ["-n", &namespace.name, "get", kinds, "-l", selector];
+            suite
+                .admin
+                .ok(&[&get[..], &["-o", "name", "--ignore-not-found"]].concat())
+        });
+        let found = found.collect::<String>();
+        found.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let before = left();
+    let cluster_wide = format!("oidcproxy:{}:gone", namespace.name);
     for child in [
         "deployment.apps/gone",
         "secret/gone-ca",
         "secret/gone-serving",
         "service/gone",
         "networkpolicy.networking.k8s.io/gone",
+        &format!("clusterrole.rbac.authorization.k8s.io/{cluster_wide}"),
+        &format!("clusterrolebinding.rbac.authorization.k8s.io/{cluster_wide}"),
     ] {
         assert!(
             before.iter().any(|left| left == child),
             "{child} is not in {before:?}"
         );
     }
-    assert!(
-        before
-            .iter()
-            .filter(|left| left.contains("oidcproxy:"))
-            .count()
-            == 2,
-        "{before:?}"
-    );
     suite.admin.ok(&[
         "-n",
         &namespace.name,
@@ -83,6 +54,16 @@ fn nothing_of_a_deleted_resource_is_left() {
     until_true("the end of all children", Duration::from_mins(1), || {
         left().is_empty()
     });
+}
+
+/// All that can be listed, but for the metrics of nodes and pods, which have no server here.
+fn kinds(suite: &Suite, scope: &str) -> String {
+    let list = ["api-resources", "--verbs=list", scope, "-o", "name"];
+    let kinds = suite.admin.ok(&list);
+    let kinds = kinds
+        .lines()
+        .filter(|kind| !kind.contains("metrics.k8s.io"));
+    kinds.collect::<Vec<_>>().join(",")
 }
 
 #[test]
