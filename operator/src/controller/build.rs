@@ -98,7 +98,7 @@ pub struct Surroundings {
     pub api_endpoints: BTreeMap<i32, BTreeSet<IpAddr>>,
 }
 
-/// What the certificate step has come to, as far as other objects carry it.
+/// What the steps before have come to, as far as other objects carry it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Published {
     /// What clients trust; nothing with a public authority.
@@ -107,6 +107,8 @@ pub struct Published {
     pub endpoint: String,
     /// A name that the certificate is for, within the cluster.
     pub server_name: String,
+    /// Which account the pods run as: one that was deleted comes back as another.
+    pub account_uid: String,
 }
 
 /// The foundation; `grants` are those of the settings, and of earlier ones still in use.
@@ -139,7 +141,7 @@ pub fn workload(resolved: &Resolved, published: &Published) -> Workload<Prepared
         kubeconfig: kubeconfig::build(resolved, published),
         pod_disruption_budget: pod_disruption_budget::build(resolved),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::build(resolved),
-        deployment: deployment::build(resolved),
+        deployment: deployment::build(resolved, &published.account_uid),
         stage: PhantomData,
     }
 }

@@ -146,6 +146,12 @@ async fn advance(
         ca_bundle: bundle.clone(),
         endpoint: endpoint(&resolved, &foundation.service),
         server_name: issued.server_name.clone(),
+        account_uid: foundation
+            .service_account
+            .metadata
+            .uid
+            .clone()
+            .unwrap_or_default(),
     };
     progress.foundation = Some(foundation);
     progress.issued = Some(issued);

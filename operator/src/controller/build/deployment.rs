@@ -42,7 +42,11 @@ const NON_ROOT: i64 = 65_532;
 /// For what a leaving pod does beside waiting.
 const GRACE_SECONDS: i64 = 10;
 
-pub(super) fn build(resolved: &Resolved) -> Deployment {
+/// Tokens are bound to an account's UID, and the kubelet renews them minutes after the account is another: pods of the
+/// one before are replaced.
+const ACCOUNT_UID: &str = "oidcproxy.dev/service-account-uid";
+
+pub(super) fn build(resolved: &Resolved, account_uid: &str) -> Deployment {
     let identity = &resolved.identity;
     Deployment {
         metadata: identity.child(&identity.name),
@@ -61,7 +65,7 @@ pub(super) fn build(resolved: &Resolved) -> Deployment {
                 }),
             }),
             template: PodTemplateSpec {
-                metadata: Some(pod_metadata(resolved)),
+                metadata: Some(pod_metadata(resolved, account_uid)),
                 spec: Some(pod(resolved)),
             },
             ..DeploymentSpec::default()
@@ -77,13 +81,14 @@ fn selector(identity: &Identity) -> LabelSelector {
     }
 }
 
-fn pod_metadata(resolved: &Resolved) -> ObjectMeta {
+fn pod_metadata(resolved: &Resolved, account_uid: &str) -> ObjectMeta {
     let mut labels = resolved.deployment.pod_labels.clone();
     labels.extend(resolved.identity.labels());
+    let mut annotations = resolved.deployment.pod_annotations.clone();
+    annotations.insert(ACCOUNT_UID.to_owned(), account_uid.to_owned());
     ObjectMeta {
         labels: Some(labels),
-        annotations: Some(resolved.deployment.pod_annotations.clone())
-            .filter(|map| !map.is_empty()),
+        annotations: Some(annotations),
         ..ObjectMeta::default()
     }
 }
@@ -345,7 +350,7 @@ mod tests {
     use crate::controller::resolve::tests::resolved;
 
     fn built(spec: Value) -> Value {
-        serde_json::to_value(build(&resolved(spec))).unwrap()
+        serde_json::to_value(build(&resolved(spec), "account-1")).unwrap()
     }
 
     #[test]
@@ -423,7 +428,7 @@ mod tests {
             hash: "sha256:1".into(),
             port: 443,
         });
-        let deployment = serde_json::to_value(build(&resolved)).unwrap();
+        let deployment = serde_json::to_value(build(&resolved, "account-1")).unwrap();
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(
             pod["volumes"][2],
@@ -448,6 +453,13 @@ mod tests {
     }
 
     #[test]
+    fn another_account_needs_other_pods() {
+        let template = |account| build(&resolved(json!({})), account).spec.unwrap().template;
+        assert_eq!(template("account-1"), template("account-1"));
+        assert_ne!(template("account-1"), template("account-2"));
+    }
+
+    #[test]
     fn what_is_given() {
         let deployment = built(json!({"deployment": {
             "replicas": 3, "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high",
@@ -458,7 +470,10 @@ mod tests {
         let metadata = &deployment["spec"]["template"]["metadata"];
         assert_eq!(metadata["labels"]["team"], "auth");
         assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "corp");
-        assert_eq!(metadata["annotations"], json!({"note": "x"}));
+        assert_eq!(
+            metadata["annotations"],
+            json!({"note": "x", "oidcproxy.dev/service-account-uid": "account-1"})
+        );
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(pod["nodeSelector"], json!({"a": "b"}));
         assert_eq!(pod["topologySpreadConstraints"], json!([]));

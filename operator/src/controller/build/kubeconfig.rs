@@ -113,6 +113,7 @@ mod tests {
             ca_bundle: Some("PEM\n".into()),
             endpoint: endpoint.into(),
             server_name: "corp.auth.svc".into(),
+            account_uid: String::new(),
         };
         let map = build(&resolved(spec), &published);
         assert_eq!(map.metadata.name.as_deref(), Some("corp-kubeconfig"));
@@ -180,6 +181,7 @@ mod tests {
             ca_bundle: None,
             endpoint: "https://k8s.example.com".into(),
             server_name: "k8s.example.com".into(),
+            account_uid: String::new(),
         };
         let map = build(&resolved(json!({})), &published);
         let text = map.data.unwrap().remove("kubeconfig").unwrap();

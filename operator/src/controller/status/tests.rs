@@ -54,6 +54,7 @@ fn workload(resolved: &Resolved, deployment: &Value) -> Workload<Applied> {
         ca_bundle: None,
         endpoint: String::new(),
         server_name: String::new(),
+        account_uid: String::new(),
     };
     let prepared = build::workload(resolved, &published);
     let mut applied = prepared.deployment;
