@@ -48,6 +48,8 @@ pub struct Client {
     pub kubeconfig: PathBuf,
     /// Arguments before all others, as `--token`.
     pub arguments: Vec<String>,
+    /// Environment variables beside its own.
+    pub variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Client {
@@ -57,6 +59,7 @@ impl Client {
             program: program.into(),
             kubeconfig: kubeconfig.into(),
             arguments: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -66,7 +69,8 @@ impl Client {
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(&self.arguments)
-            .args(arguments);
+            .args(arguments)
+            .envs(self.variables.iter().copied());
         command
     }
 

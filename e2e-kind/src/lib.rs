@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod environment;
+pub mod kept;
 pub mod namespace;
 pub mod oidc_proxy;
 pub mod release;

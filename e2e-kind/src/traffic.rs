@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{client::Client, suite::report, wait::until_true};
+use crate::{client::Client, kept::Kept, suite::report, wait::until_true};
 
 /// A slow machine starts few programs a second.
 const SOME: Duration = Duration::from_mins(2);
+/// Between requests over a kept connection, which would fill a log otherwise.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 struct Seen {
     stop: AtomicBool,
     requests: AtomicU32,
+    kept: AtomicU32,
     watches: AtomicU32,
     failures: Mutex<Vec<String>>,
 }
@@ -25,7 +28,8 @@ struct Seen {
 /// Makes the client of the next request: tokens live for minutes, and traffic may for longer.
 pub type MakeClient = Arc<dyn Fn() -> Client + Send + Sync>;
 
-/// Requests of each client, one after the other, each over a connection of its own, and a watch of the first one.
+/// Requests of each client, one after the other, each over a connection of its own unless it is kept, and a watch of the
+/// first one.
 #[derive(Debug)]
 pub struct Traffic {
     seen: Arc<Seen>,
@@ -50,6 +54,13 @@ impl Traffic {
     pub fn add(&mut self, client: MakeClient) {
         let seen = Arc::clone(&self.seen);
         let thread = std::thread::spawn(move || seen.request(&client));
+        self.threads.push(thread);
+    }
+
+    /// Requests of one more client, whose connection is kept.
+    pub fn keep(&mut self, client: Kept) {
+        let seen = Arc::clone(&self.seen);
+        let thread = std::thread::spawn(move || seen.request_kept(&client));
         self.threads.push(thread);
     }
 
@@ -86,7 +97,8 @@ impl Traffic {
         self.assert_no_failure(what);
         let requests = self.seen.requests.load(Ordering::Relaxed);
         report(&format!(
-            "{what}: {requests} requests and {} watches, none failed",
+            "{what}: {requests} requests, {} over kept connections and {} watches, none failed",
+            self.seen.kept.load(Ordering::Relaxed),
             self.watches()
         ));
     }
@@ -115,6 +127,19 @@ impl Seen {
             } else {
                 self.failed(output.to_string());
             }
+        }
+    }
+
+    fn request_kept(&self, client: &Kept) {
+        while !self.stopped() {
+            match client.request() {
+                Ok(()) => self.kept.fetch_add(1, Ordering::Relaxed),
+                Err(what) => {
+                    self.failed(format!("over a kept connection: {what}"));
+                    return;
+                }
+            };
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -17,6 +17,7 @@ use oidcproxy_e2e::{
     oidc_proxy,
     release::{self, RELEASE, SYSTEM},
     suite::{Kubectl, Suite},
+    user,
     wait::until_true,
 };
 
@@ -53,13 +54,13 @@ fn a_release_ends_as_it_is_told() {
     helm4.ok(&["test", RELEASE, "-n", SYSTEM]);
     orphans_serve_on(suite, &helm4);
 
-    // Helm 3 knows the release by its name: what it left is its own.
-    release::install(
-        &suite.environment,
-        "HELM3",
-        &["--set", "uninstall.policy=Delete"],
-    );
+    // Helm 3 knows the release by its name: what it left is its own. This time with the rights of the chart's default, by
+    // Roles in the namespaces that are named.
+    let namespaces = format!("namespaces={{{}}}", suite.namespace());
+    let values = ["--set", "uninstall.policy=Delete", "--set", &namespaces];
+    release::install(&suite.environment, "HELM3", &values);
     oidc_proxy::wait_ready(&suite.admin, &suite.document);
+    roles_are_enough(suite);
     helm3.ok(&["test", RELEASE, "-n", SYSTEM]);
     uninstall(&helm3);
     let left = suite
@@ -132,6 +133,51 @@ fn orphans_serve_on(suite: &Suite, helm: &Client) {
     let after = oidc_proxy::get(&suite.admin, &suite.document);
     assert_eq!(after["status"], before["status"]);
     assert!(after["metadata"]["deletionTimestamp"].is_null());
+}
+
+/// The operator goes on with what its Roles allow: it puts children back, follows a change and stays out of the rest.
+fn roles_are_enough(suite: &Suite) {
+    let (admin, namespace) = (&suite.admin, suite.namespace());
+    let cluster_wide = admin.ok(&[
+        "get",
+        "clusterrole",
+        "oidc-proxy-operator-e2e",
+        "-o",
+        "json",
+    ]);
+    assert!(!cluster_wide.contains("\"deployments\""), "{cluster_wide}");
+    let uid = || {
+        let get = ["-n", namespace, "get", "service,role,secret", "-o"];
+        let path = "jsonpath={.items[?(@.metadata.name=='corp')].metadata.uid}";
+        let output = admin.run(&[&get[..], &[path]].concat());
+        (output.code == Some(0)).then_some(output.stdout)
+    };
+    let before = uid();
+    admin.ok(&["-n", namespace, "delete", "role/corp", "service/corp"]);
+    until_true("the return of both", END, || {
+        uid().is_some_and(|now| {
+            let old = before.as_deref().unwrap_or_default();
+            now.split(' ').count() == old.split(' ').count()
+                && now.split(' ').all(|one| !old.contains(one))
+        })
+    });
+    let mut changed = suite.document.clone();
+    changed["spec"]["authentication"]["jwt"][0]["claimMappings"]["groups"]["prefix"] =
+        "people:".into();
+    oidc_proxy::apply_until_ready(admin, &changed);
+    let kubeconfig = oidc_proxy::kubeconfig(admin, &changed, suite.directory());
+    until_true("the new groups", END, || {
+        let alice = suite.through(&kubeconfig, Kubectl::WebSocket, &user::token("alice"));
+        let output = alice.run(&["auth", "whoami", "-o", "json"]);
+        output.stdout.contains("people:dev")
+    });
+    let mut elsewhere = suite.document.clone();
+    elsewhere["metadata"]["namespace"] = "default".into();
+    let refused = admin.apply(&elsewhere);
+    assert!(
+        refused.stderr.contains("served in these namespaces only"),
+        "{refused}"
+    );
 }
 
 fn nothing_is_left(suite: &Suite) {

@@ -91,6 +91,26 @@ impl TestCa {
     }
 }
 
+/// A root for an operator's key that began `age` ago and lasts for another `rest`, PEM: what time would have made of it.
+pub fn aged_root(
+    common_name: &str,
+    key_pem: &str,
+    age: std::time::Duration,
+    rest: std::time::Duration,
+) -> Result<String> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - age;
+    params.not_after = now + rest;
+    Ok(params.self_signed(&KeyPair::from_pem(key_pem)?)?.pem())
+}
+
 impl Leaf {
     /// Reads a chain and its key from PEM text.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<ServerConfig> {

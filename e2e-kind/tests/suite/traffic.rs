@@ -1,18 +1,22 @@
 //! Certificates change and pods are replaced while requests and a watch go on.
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use oidcproxy_e2e::{
+    kept::{Kept, Protocol},
     namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     traffic::Traffic,
     wait::until,
 };
+use oidcproxy_tests::tls::aged_root;
 use serde_json::{Value, json};
 
 /// The kubelet may take a minute and a half for a new Secret, and machines are slow.
 const ROTATION: Duration = Duration::from_mins(5);
+const YEAR: Duration = Duration::from_hours(24 * 365);
 
 /// Until every pod serves with another certificate than the one of this serial.
 fn until_served(suite: &Suite, document: &Value, old: &str, what: &str) -> String {
@@ -46,6 +50,15 @@ fn certificates_and_pods_change_under_load_and_nothing_fails() {
     std::fs::copy(&first, &old).unwrap();
     let laptop = suite.traffic_of("alice", &old, Kubectl::WebSocket);
     let mut traffic = Traffic::start(laptop, suite.namespace());
+    for protocol in [Protocol::Http2, Protocol::Http1] {
+        traffic.keep(Kept::start(
+            suite,
+            "alice",
+            &old,
+            protocol,
+            suite.namespace(),
+        ));
+    }
     traffic.some_more("before", 3);
 
     let leaf = until_served(suite, &document, "", "a certificate");
@@ -107,4 +120,78 @@ fn certificates_and_pods_change_under_load_and_nothing_fails() {
     });
     traffic.some_more("without the old pods", 6);
     traffic.finish("three certificates, a new root and a rolling restart");
+    a_second_root_follows(suite, &document, &new);
+}
+
+/// Years later: the first root is over, and whoever still had it alone; the second one is followed by a third, for clients
+/// that know the second.
+fn a_second_root_follows(suite: &'static Suite, document: &Value, kubeconfig: &Path) {
+    let namespace = document["metadata"]["namespace"].as_str().unwrap();
+    let second = kubeconfig.with_extension("second");
+    std::fs::copy(kubeconfig, &second).unwrap();
+    let client = suite.traffic_of("alice", &second, Kubectl::WebSocket);
+    let mut traffic = Traffic::start(client, suite.namespace());
+    let kept = Kept::start(suite, "alice", &second, Protocol::Http2, suite.namespace());
+    traffic.keep(kept);
+    traffic.some_more("before a second root", 3);
+    let before = oidc_proxy::get(&suite.admin, document);
+    let serial = before["status"]["certificate"]["serial"].as_str().unwrap();
+
+    let secret = suite
+        .admin
+        .json(&["-n", namespace, "get", "secret", "corp-ca"]);
+    let text = |key: &str| {
+        let bytes = STANDARD.decode(secret["data"][key].as_str().unwrap());
+        String::from_utf8(bytes.unwrap()).unwrap()
+    };
+    let root = text("ca.crt");
+    let path = suite.directory().join("second-root.crt");
+    std::fs::write(&path, &root).unwrap();
+    let aged = aged_root(&common_name(&path), &text("ca.key"), 9 * YEAR, YEAR / 365).unwrap();
+    let later = json!({"data": {
+        "ca.crt": STANDARD.encode(&aged), "previous.crt": null, "cross.crt": null,
+    }});
+    suite.admin.ok(&[
+        "-n",
+        namespace,
+        "patch",
+        "secret",
+        "corp-ca",
+        "--type=merge",
+        "-p",
+        &later.to_string(),
+    ]);
+    until("a third root", ROTATION, || {
+        let resource = oidc_proxy::get(&suite.admin, document);
+        let bundle = resource["status"]["caBundle"].as_str()?;
+        (bundle.ends_with(&aged) && bundle.len() > aged.len()).then_some(())
+    });
+    until_served(suite, document, serial, "a certificate of the third root");
+    let third = oidc_proxy::kubeconfig(&suite.admin, document, suite.directory());
+    assert_ne!(
+        std::fs::read(&third).unwrap(),
+        std::fs::read(&second).unwrap()
+    );
+    traffic.add(suite.traffic_of("alice", &third, Kubectl::Spdy));
+    traffic.some_more(
+        "with a third root, by clients of the second and the third",
+        6,
+    );
+    assert_eq!(traffic.watches(), 1, "a watch does not end with a root");
+    traffic.finish("a third root");
+}
+
+/// Of a certificate in a file.
+fn common_name(path: &Path) -> String {
+    let output = Command::new("openssl")
+        .args(["x509", "-noout", "-subject", "-nameopt", "multiline", "-in"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let name = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("commonName"));
+    let name = name.unwrap_or_else(|| panic!("no name in {text}"));
+    name.trim_start_matches([' ', '=']).to_owned()
 }
