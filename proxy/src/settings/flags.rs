@@ -14,37 +14,73 @@ use oidcproxy_crds::v1alpha1::{
 
 use crate::authn::Algorithm;
 
-/// kube-apiserver's OIDC flags.
+/// kube-apiserver's OIDC flags. As there, the last of a repeated one counts, and a value may begin
+/// with a hyphen.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_field_names, reason = "they are the flags' names")]
 #[command(next_help_heading = "OIDC flags, as kube-apiserver's")]
 pub(crate) struct OidcFlags {
     /// The issuer's https URL, the `iss` of its tokens
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        overrides_with = "oidc_issuer_url",
+        allow_hyphen_values = true
+    )]
     oidc_issuer_url: Option<String>,
     /// The audience of the tokens
-    #[arg(long, value_name = "ID")]
+    #[arg(
+        long,
+        value_name = "ID",
+        overrides_with = "oidc_client_id",
+        allow_hyphen_values = true
+    )]
     oidc_client_id: Option<String>,
     /// PEM certificates that the issuer's TLS must chain to, instead of the system's
-    #[arg(long, value_name = "FILE")]
-    oidc_ca_file: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        overrides_with = "oidc_ca_file",
+        allow_hyphen_values = true
+    )]
+    oidc_ca_file: Option<String>,
     /// The claim that is the username [default: sub]
-    #[arg(long, value_name = "CLAIM")]
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        overrides_with = "oidc_username_claim",
+        allow_hyphen_values = true
+    )]
     oidc_username_claim: Option<String>,
     /// Put before the username; "-" for nothing; unless set, the issuer's URL and "#", but nothing for the claim "email"
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        overrides_with = "oidc_username_prefix",
+        allow_hyphen_values = true
+    )]
     oidc_username_prefix: Option<String>,
     /// The claim that holds the groups
-    #[arg(long, value_name = "CLAIM")]
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        overrides_with = "oidc_groups_claim",
+        allow_hyphen_values = true
+    )]
     oidc_groups_claim: Option<String>,
     /// Put before each group
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        overrides_with = "oidc_groups_prefix",
+        allow_hyphen_values = true
+    )]
     oidc_groups_prefix: Option<String>,
-    /// Signature algorithms that are accepted [default: RS256]
-    #[arg(long, value_name = "ALG", value_delimiter = ',')]
+    /// Signature algorithms that are accepted, separated by commas; may be repeated [default: RS256]
+    #[arg(long, value_name = "ALG", allow_hyphen_values = true)]
     oidc_signing_algs: Vec<String>,
     /// A claim that must have a value, as claim=value; may be repeated
-    #[arg(long, value_name = "CLAIM=VALUE", value_delimiter = ',')]
+    #[arg(long, value_name = "CLAIM=VALUE", allow_hyphen_values = true)]
     oidc_required_claim: Vec<String>,
 }
 
@@ -115,13 +151,13 @@ impl OidcFlags {
         let texts = [
             oidc_issuer_url,
             oidc_client_id,
+            oidc_ca_file,
             oidc_username_claim,
             oidc_username_prefix,
             oidc_groups_claim,
             oidc_groups_prefix,
         ];
         texts.into_iter().any(Option::is_some)
-            || oidc_ca_file.is_some()
             || !(oidc_signing_algs.is_empty() && oidc_required_claim.is_empty())
     }
 
@@ -130,21 +166,14 @@ impl OidcFlags {
         let (Some(url), Some(client_id)) = (&self.oidc_issuer_url, &self.oidc_client_id) else {
             return Err(FlagError::Incomplete);
         };
-        let mut signing_algorithms = self.oidc_signing_algs.clone();
-        if signing_algorithms.is_empty() {
-            signing_algorithms.push("RS256".to_owned());
-        }
-        for name in &signing_algorithms {
-            if Algorithm::from_name(name).is_none() {
-                return Err(FlagError::Algorithm(name.clone()));
-            }
-        }
+        let signing_algorithms = self.signing_algorithms()?;
         let mut settings = base;
         let name = "oidc".to_owned();
-        let authority = match &self.oidc_ca_file {
+        let file = self.oidc_ca_file.as_deref().filter(|path| !path.is_empty());
+        let authority = match file.map(PathBuf::from) {
             None => None,
             Some(path) => {
-                let pem = std::fs::read_to_string(path).map_err(|cause| {
+                let pem = std::fs::read_to_string(&path).map_err(|cause| {
                     FlagError::CertificateAuthority {
                         path: path.clone(),
                         cause,
@@ -172,6 +201,26 @@ impl OidcFlags {
             ..IssuerSettings::default()
         });
         Ok(settings)
+    }
+
+    /// A value that is empty as a whole names none; if none is left, RS256 is accepted.
+    fn signing_algorithms(&self) -> Result<Vec<String>, FlagError> {
+        let given = self.oidc_signing_algs.iter();
+        let mut names: Vec<_> = given
+            .filter(|value| !value.is_empty())
+            .flat_map(|value| value.split(','))
+            .map(str::to_owned)
+            .collect();
+        if names.is_empty() {
+            names.push("RS256".to_owned());
+        }
+        match names
+            .iter()
+            .find(|name| Algorithm::from_name(name).is_none())
+        {
+            Some(unknown) => Err(FlagError::Algorithm(unknown.clone())),
+            None => Ok(names),
+        }
     }
 
     fn username_claim(&self) -> &str {
@@ -250,6 +299,63 @@ mod tests {
         assert_eq!(prefix(&["--oidc-username-claim=email"]), "");
         assert_eq!(prefix(&["--oidc-username-prefix=-"]), "");
         assert_eq!(prefix(&["--oidc-username-prefix=corp:"]), "corp:");
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts() {
+        let twice = issuer(&["--oidc-client-id=other", "--oidc-username-claim=a"]);
+        assert_eq!(twice.audiences, ["other"]);
+        let twice = issuer(&["--oidc-username-claim=a", "--oidc-username-claim=b"]);
+        assert_eq!(twice.claim_mappings.username.claim.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_hyphen() {
+        let issuer = issuer(&[
+            "--oidc-username-prefix",
+            "-",
+            "--oidc-groups-claim",
+            "groups",
+            "--oidc-groups-prefix",
+            "-x",
+        ]);
+        assert_eq!(issuer.claim_mappings.username.prefix.as_deref(), Some(""));
+        let groups = issuer.claim_mappings.groups.unwrap();
+        assert_eq!(groups.prefix.as_deref(), Some("-x"));
+    }
+
+    #[test]
+    fn algorithms_are_separated_by_commas() {
+        let algorithms = |arguments: &[&str]| issuer(arguments).signing_algorithms;
+        assert_eq!(algorithms(&[]), ["RS256"]);
+        assert_eq!(algorithms(&["--oidc-signing-algs="]), ["RS256"]);
+        let both = [
+            "--oidc-signing-algs=ES256,PS256",
+            "--oidc-signing-algs=RS256",
+        ];
+        assert_eq!(algorithms(&both), ["ES256", "PS256", "RS256"]);
+        let command = Command::parse_from([
+            "proxy",
+            "--oidc-issuer-url=https://id.example.com",
+            "--oidc-client-id=k",
+            "--oidc-signing-algs=RS256,",
+        ]);
+        assert!(matches!(
+            command.oidc.settings(Settings::default()),
+            Err(FlagError::Algorithm(name)) if name.is_empty()
+        ));
+    }
+
+    #[test]
+    fn an_empty_file_name_stands_for_the_systems_authorities() {
+        assert_eq!(issuer(&["--oidc-ca-file="]).certificate_authority, None);
+    }
+
+    #[test]
+    fn a_required_value_may_hold_commas() {
+        let rules = issuer(&["--oidc-required-claim=a=b,c=d"]).claim_validation_rules;
+        assert_eq!(rules.len(), 1);
+        assert_eq!(rules[0].required_value.as_deref(), Some("b,c=d"));
     }
 
     #[test]

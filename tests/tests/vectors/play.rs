@@ -127,7 +127,9 @@ impl Place {
         if let Some(flags) = &vector.flags {
             setup = setup.oidc_flags(&[]).issuer_ca(&self.ca.pem());
             for (name, value) in flags {
-                setup = setup.flag(format!("--{name}={}", fill.text(&flag_value(value))));
+                for value in flag_values(value) {
+                    setup = setup.flag(format!("--{name}={}", fill.text(&value)));
+                }
             }
             setup = setup.flag("--oidc-ca-file={dir}/issuer-ca.crt");
         } else if let Some(raw) = &vector.config_raw {
@@ -147,17 +149,21 @@ impl Place {
     }
 }
 
-fn flag_value(value: &Value) -> String {
+/// Several values are the flag several times: kube-apiserver does not split maps at commas.
+fn flag_values(value: &Value) -> Vec<String> {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(flag_value).collect::<Vec<_>>().join(","),
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(flag_values).collect(),
         Value::Object(pairs) => {
-            let pairs = pairs
-                .iter()
-                .map(|(key, value)| format!("{key}={}", flag_value(value)));
-            pairs.collect::<Vec<_>>().join(",")
+            let pairs = pairs.iter().map(|(key, value)| {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                format!("{key}={value}")
+            });
+            pairs.collect()
         }
-        other => other.to_string(),
+        other => vec![other.to_string()],
     }
 }
 
