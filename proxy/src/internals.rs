@@ -36,7 +36,10 @@ pub fn read_request(request: &Request<()>) -> Result<ReadRequest, String> {
     subprotocols.remove(http::header::AUTHORIZATION);
     strip_subprotocol_tokens(&mut subprotocols);
     Ok(ReadRequest {
-        tokens: credentials.tokens().map(str::to_owned).collect(),
+        tokens: credentials
+            .presented()
+            .filter_map(|token| token.ok().map(str::to_owned))
+            .collect(),
         is_websocket: upgrade.is_some_and(|upgrade| upgrade.protocol == UpgradeProtocol::WebSocket),
         subprotocols,
     })

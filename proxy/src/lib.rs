@@ -9,6 +9,7 @@ mod app;
 mod args;
 mod audit;
 mod authn;
+mod base64url;
 mod body;
 mod descriptors;
 mod drain;

@@ -326,7 +326,14 @@ impl Pipeline {
     ) -> Result<Requester, Refusal> {
         let credentials = Credentials::of(request.headers(), upgrade)?;
         let mut refused = None;
-        for token in credentials.tokens() {
+        for token in credentials.presented() {
+            let token = match token {
+                Ok(token) => token,
+                Err(reason) => {
+                    refused = Some(TokenError::Malformed(reason).into());
+                    continue;
+                }
+            };
             match settings.authenticator.authenticate(token).await {
                 Ok(verified) if self.forwards_tokens => {
                     // A verified token is text that a header can carry.

@@ -14,6 +14,7 @@ use oidcproxy_tests::{
     api_server::{Answer, Events},
     bed::Bed,
     client::{Call, Protocol},
+    jose::b64,
     proxy::authentication_config,
 };
 use serde_json::{Value, json};
@@ -64,6 +65,48 @@ async fn a_credential_that_is_refused_does_not_become_nobody() {
         bed.get_with(protocol, &reserved).await.assert_refusal(403);
     }
     bed.api.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_credential_that_cannot_be_read_does_not_become_nobody() {
+    let bed = with(json!({"enabled": true})).await;
+    for protocol in Protocol::BOTH {
+        let broken = Call::get(PODS).header("authorization", b"Bearer \xff\xfe");
+        bed.send(protocol, broken).await.assert_refusal(401);
+    }
+    let websocket = |protocols: &str| {
+        Call::get(PODS)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-protocol", protocols)
+    };
+    let token = format!(
+        "base64url.bearer.authorization.k8s.io.{}",
+        b64(bed.token("alice", &[]))
+    );
+    for protocols in [
+        token.as_str(),
+        &format!("v5.channel.k8s.io, {token}, {token}"),
+        &format!("v5.channel.k8s.io, {token}=="),
+        "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io._w",
+        "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.!",
+    ] {
+        let broken = websocket(protocols);
+        bed.send(Protocol::H1, broken.clone())
+            .await
+            .assert_refusal(401);
+        // But a good one of the other place counts.
+        let good = broken.bearer(&bed.token("bob", &[]));
+        let reply = bed.send(Protocol::H1, good).await;
+        assert_eq!(reply.json()["user"], "bob", "{protocols}");
+    }
+    for nothing in [
+        "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.",
+        "v5.channel.k8s.io",
+    ] {
+        let reply = bed.send(Protocol::H1, websocket(nothing)).await;
+        assert_eq!(reply.json()["user"], "system:anonymous", "{nothing}");
+    }
 }
 
 #[tokio::test]

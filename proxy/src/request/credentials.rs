@@ -1,18 +1,31 @@
 //! Where a request carries its token: the `Authorization` header, or a WebSocket subprotocol,
 //! since browsers cannot set headers on `WebSockets`.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{RequestError, Upgrade, UpgradeProtocol};
+use crate::base64url::decode_leniently;
 
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// What one place of a request holds. A token that cannot be read is not the same as none: whoever
+/// presents one must not be taken for somebody anonymous.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) enum Presented {
+    /// Nothing, or an empty token.
+    #[default]
+    Nothing,
+    /// A token.
+    Token(String),
+    /// Something that is meant to be one; it says what is wrong.
+    Unreadable(&'static str),
+}
 
 /// The tokens of a request, in the order in which kube-apiserver tries them.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(crate) struct Credentials {
-    pub(crate) bearer: Option<String>,
-    pub(crate) subprotocol: Option<String>,
+    pub(crate) bearer: Presented,
+    pub(crate) subprotocol: Presented,
     /// Two blanks after `Bearer`: no token there, and a warning.
     pub(crate) extra_space: bool,
 }
@@ -35,29 +48,32 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// In order.
-    pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
+    /// What is there, in order.
+    pub(crate) fn presented(&self) -> impl Iterator<Item = Result<&str, &'static str>> {
         [&self.bearer, &self.subprotocol]
             .into_iter()
-            .flatten()
-            .map(String::as_str)
+            .filter_map(|presented| match presented {
+                Presented::Nothing => None,
+                Presented::Token(token) => Some(Ok(token.as_str())),
+                Presented::Unreadable(reason) => Some(Err(*reason)),
+            })
     }
 
     fn from_authorization(line: &HeaderValue) -> Self {
-        let Ok(line) = std::str::from_utf8(line.as_bytes()) else {
-            return Self::default();
-        };
-        let mut parts = line.trim().splitn(3, ' ');
+        let mut parts = trimmed(line.as_bytes()).splitn(3, |byte| *byte == b' ');
         let is_bearer = parts
             .next()
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
         match parts.next() {
-            Some("") if is_bearer => Self {
+            Some([]) if is_bearer => Self {
                 extra_space: true,
                 ..Self::default()
             },
             Some(token) if is_bearer => Self {
-                bearer: Some(token.to_owned()),
+                bearer: match std::str::from_utf8(token) {
+                    Ok(token) => Presented::Token(token.to_owned()),
+                    Err(_) => Presented::Unreadable("the bearer token is not UTF-8"),
+                },
                 ..Self::default()
             },
             _ => Self::default(),
@@ -66,21 +82,42 @@ impl Credentials {
 }
 
 /// Exactly one, and beside it another protocol that the server can answer with.
-fn subprotocol_token(headers: &HeaderMap) -> Option<String> {
-    let (tokens, others): (Vec<_>, Vec<_>) =
-        protocols(headers).partition(|protocol| protocol.starts_with(BEARER_PROTOCOL));
-    let [protocol] = tokens.as_slice() else {
-        return None;
-    };
-    if others.is_empty() {
-        return None;
+fn subprotocol_token(headers: &HeaderMap) -> Presented {
+    let mut token = None;
+    let mut others = false;
+    for protocol in offered(headers) {
+        match protocol.strip_prefix(BEARER_PROTOCOL.as_bytes()) {
+            None => others = true,
+            Some(_) if token.is_some() => {
+                return Presented::Unreadable("there are two tokens among the subprotocols");
+            }
+            Some(encoded) => token = Some(encoded),
+        }
     }
-    let token = URL_SAFE_NO_PAD
-        .decode(protocol.strip_prefix(BEARER_PROTOCOL)?)
-        .ok()?;
-    String::from_utf8(token)
-        .ok()
-        .filter(|token| !token.is_empty())
+    let Some(encoded) = token.filter(|encoded| !encoded.is_empty()) else {
+        return Presented::Nothing;
+    };
+    match decode_leniently(encoded).map(String::from_utf8) {
+        Some(Ok(_)) if !others => {
+            Presented::Unreadable("the token is the only one of the subprotocols")
+        }
+        Some(Ok(token)) => Presented::Token(token),
+        _ => Presented::Unreadable("the token among the subprotocols is not base64url of UTF-8"),
+    }
+}
+
+/// Every entry, even an empty one.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(trimmed)
+}
+
+/// Without blanks at the edges: Unicode's, too, where the text is Unicode, as Go has it.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.trim_ascii(), |text| text.trim().as_bytes())
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -126,10 +163,14 @@ mod tests {
         headers
     }
 
-    fn bearer(line: &'static str) -> Option<String> {
-        Credentials::of(&headers(&[("authorization", line)]), None)
-            .unwrap()
-            .bearer
+    fn token(text: &str) -> Presented {
+        Presented::Token(text.to_owned())
+    }
+
+    fn bearer(line: &[u8]) -> Presented {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_bytes(line).unwrap());
+        Credentials::of(&headers, None).unwrap().bearer
     }
 
     const WEBSOCKET: Option<Upgrade> = Some(Upgrade {
@@ -143,12 +184,22 @@ mod tests {
             "bearer abc",
             "BEARER abc",
             "Bearer abc trailing words",
+            "\u{a0}Bearer abc \u{a0}",
         ] {
-            assert_eq!(bearer(line).as_deref(), Some("abc"), "{line}");
+            assert_eq!(bearer(line.as_bytes()), token("abc"), "{line}");
         }
         for line in ["Bearer", "Bearer  abc", "Bearer\tabc", "Basic abc", "abc"] {
-            assert_eq!(bearer(line), None, "{line}");
+            assert_eq!(bearer(line.as_bytes()), Presented::Nothing, "{line}");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_no_text_is_not_the_same_as_none() {
+        let unreadable = |line: &[u8]| matches!(bearer(line), Presented::Unreadable(_));
+        assert!(unreadable(b"Bearer a\xffc"));
+        assert!(unreadable(b"Bearer \xff words"));
+        assert_eq!(bearer(b"Bearer abc \xff"), token("abc"));
+        assert_eq!(bearer(b"Basic \xff"), Presented::Nothing);
     }
 
     #[test]
@@ -160,21 +211,55 @@ mod tests {
         ));
     }
 
+    fn subprotocol(lines: &[&[u8]]) -> Presented {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_bytes(line).unwrap();
+            headers.append("sec-websocket-protocol", value);
+        }
+        Credentials::of(&headers, WEBSOCKET).unwrap().subprotocol
+    }
+
     #[test]
     fn a_subprotocol_token_needs_another_protocol() {
-        let token = |value| {
-            let headers = headers(&[("sec-websocket-protocol", value)]);
-            Credentials::of(&headers, WEBSOCKET).unwrap().subprotocol
-        };
         let good = "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWJj";
-        assert_eq!(token(good).as_deref(), Some("abc"));
-        assert_eq!(token("base64url.bearer.authorization.k8s.io.YWJj"), None);
-        assert_eq!(token("a, base64url.bearer.authorization.k8s.io.YWI="), None);
-        assert_eq!(token("a, base64url.bearer.authorization.k8s.io."), None);
-        let twice = "a, base64url.bearer.authorization.k8s.io.YWJj, base64url.bearer.authorization.k8s.io.YWJj";
-        assert_eq!(token(twice), None);
+        assert_eq!(subprotocol(&[good.as_bytes()]), token("abc"));
         let plain = headers(&[("sec-websocket-protocol", good)]);
-        assert_eq!(Credentials::of(&plain, None).unwrap().subprotocol, None);
+        let plain = Credentials::of(&plain, None).unwrap();
+        assert_eq!(plain.subprotocol, Presented::Nothing);
+        // Go leaves the last bits alone, and takes nothing for a protocol, too.
+        for line in [
+            "a, base64url.bearer.authorization.k8s.io.YWK",
+            "base64url.bearer.authorization.k8s.io.YWI,",
+        ] {
+            assert_eq!(subprotocol(&[line.as_bytes()]), token("ab"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_broken_subprotocol_token_is_not_the_same_as_none() {
+        let one = "base64url.bearer.authorization.k8s.io.YWJj";
+        let twice = format!("a, {one}, {one}");
+        for lines in [
+            &[one.as_bytes()][..],
+            &[b"a, base64url.bearer.authorization.k8s.io.YWI="],
+            &[b"a, base64url.bearer.authorization.k8s.io._w"],
+            &[b"a, base64url.bearer.authorization.k8s.io.a\xffc"],
+            &[twice.as_bytes()],
+            &[b"a", one.as_bytes(), one.as_bytes()],
+            &[b"a, base64url.bearer.authorization.k8s.io.", one.as_bytes()],
+        ] {
+            let found = subprotocol(lines);
+            assert!(matches!(found, Presented::Unreadable(_)), "{lines:?}");
+        }
+        for lines in [
+            &[&b"a, base64url.bearer.authorization.k8s.io."[..]][..],
+            &[b"base64url.bearer.authorization.k8s.io."],
+            &[b"a"],
+            &[],
+        ] {
+            assert_eq!(subprotocol(lines), Presented::Nothing, "{lines:?}");
+        }
     }
 
     #[test]
