@@ -4,18 +4,17 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey,
 };
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::TokenError;
+use crate::base64url::decode_leniently;
 
 /// Refuses a `jwk` that is no public key and an `x5c` that holds no certificates.
 pub(super) fn check(header: &Map<String, Value>) -> Result<(), TokenError> {
-    if header.get("jwk").is_some_and(|jwk| !is_public_key(jwk)) {
+    let jwk = header.get("jwk").filter(|jwk| !jwk.is_null());
+    if jwk.is_some_and(|jwk| !is_public_key(jwk)) {
         return Err(TokenError::Malformed("the header's jwk is no public key"));
     }
     if header.get("x5c").is_some_and(|chain| !is_chain(chain)) {
@@ -29,10 +28,11 @@ pub(super) fn check(header: &Map<String, Value>) -> Result<(), TokenError> {
 fn is_public_key(jwk: &Value) -> bool {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let number = |name: &str| {
-        let bytes = URL_SAFE_NO_PAD.decode(text(name)?).ok()?;
+        let bytes = decode_leniently(text(name)?)?;
         (!bytes.is_empty()).then_some(bytes)
     };
-    if jwk.get("d").is_some() || jwk.get("x5c").is_some_and(|chain| !is_chain(chain)) {
+    let is_private = jwk.get("d").is_some_and(|d| !d.is_null());
+    if is_private || jwk.get("x5c").is_some_and(|chain| !is_chain(chain)) {
         return false;
     }
     match text("kty") {

@@ -6,11 +6,11 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{RsaPublicKeyComponents, UnparsedPublicKey},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::algorithm::{Algorithm, Verification};
+use crate::base64url::decode_leniently;
 
 /// More keys than any issuer has; the rest of a longer set is not looked at.
 const MAX_KEYS: usize = 128;
@@ -61,6 +61,8 @@ struct RawKey {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
+    /// The private part.
+    d: Option<IgnoredAny>,
 }
 
 impl KeySet {
@@ -121,7 +123,11 @@ impl KeySet {
 
 impl VerificationKey {
     fn from_raw(raw: RawKey) -> Option<Self> {
-        let field = |value: Option<String>| URL_SAFE_NO_PAD.decode(value?).ok();
+        // Whoever reads the set can sign with it. kube-apiserver takes nothing from it either.
+        if raw.d.is_some() {
+            return None;
+        }
+        let field = |value: Option<String>| decode_leniently(value?);
         let material = match raw.kty.as_str() {
             "RSA" => KeyMaterial::Rsa {
                 modulus: without_leading_zeros(&field(raw.n)?)?,
@@ -225,11 +231,15 @@ mod tests {
             {"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"},
             {"kty":"RSA","n":"not base64!","e":"AQAB"},
             {"kty":7}, null,
+            {"kty":"RSA","kid":"private","n":"sXch","e":"AQAB","d":"AQAB"},
+            {"kty":"RSA","kid":"private","n":"sXch","e":"AQAB","d":""},
             {"kty":"RSA","kid":"good","n":"sXch","e":"AQAB"}
         ]}"#;
         let keys = KeySet::parse(body).unwrap();
         assert_eq!(keys.keys.len(), 1);
         assert_eq!(keys.keys[0].id.as_deref(), Some("good"));
+        let public = KeySet::parse(br#"{"keys":[{"kty":"RSA","n":"sXch","e":"AQAB","d":null}]}"#);
+        assert_eq!(public.unwrap().keys.len(), 1);
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl<'a> UnverifiedToken<'a> {
             Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
             Some(_) => return Err(TokenError::Malformed("the header's kid is not a string")),
         };
+        if !matches!(
+            header.get("nonce"),
+            None | Some(Value::Null | Value::String(_))
+        ) {
+            return Err(TokenError::Malformed("the header's nonce is not a string"));
+        }
         let claims = strict_json::object(&decode(payload)?)
             .map_err(|_| TokenError::Malformed("the claims are not an object of unique keys"))?;
         Ok(Self {
@@ -82,7 +88,10 @@ fn check_critical(header: &Map<String, Value>) -> Result<(), TokenError> {
     if critical {
         return Err(TokenError::Malformed("the header has critical extensions"));
     }
-    if !matches!(header.get("b64"), None | Some(Value::Bool(true))) {
+    if !matches!(
+        header.get("b64"),
+        None | Some(Value::Null | Value::Bool(true))
+    ) {
         return Err(TokenError::Malformed("the payload is not encoded"));
     }
     Ok(())
@@ -158,9 +167,19 @@ mod tests {
             r#"{"alg":"RS256","crit":"b64"}"#,
             r#"{"alg":"RS256","b64":false}"#,
             r#"{"alg":"RS256","kid":1}"#,
+            r#"{"alg":"RS256","nonce":1}"#,
+            r#"{"alg":"RS256","jwk":{}}"#,
         ] {
             let text = token(header, "{}");
             assert!(UnverifiedToken::parse(&text).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_null_is_none() {
+        for name in ["kid", "jwk", "x5c", "nonce", "crit", "b64", "typ"] {
+            let text = token(&format!(r#"{{"alg":"RS256","{name}":null}}"#), "{}");
+            assert!(UnverifiedToken::parse(&text).is_ok(), "{name}");
         }
     }
 
