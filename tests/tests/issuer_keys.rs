@@ -63,6 +63,28 @@ async fn a_new_key_is_found_when_its_first_token_comes() {
     bed.get_with(Protocol::H1, &old).await.assert_status(200);
 }
 
+/// Users of one issuer who all come at once.
+async fn all_get_in(bed: &Bed, crowd: usize) {
+    let calls = (0..crowd).map(|number| {
+        let token = bed.token(&format!("user-{number}"), &[]);
+        let call = Call::get(PODS).bearer(&token);
+        bed.client.send(Protocol::H1, call)
+    });
+    for reply in join_all(calls).await {
+        reply.unwrap().assert_status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_gets_in_at_the_start_and_when_keys_change() {
+    let bed = Bed::start().await;
+    bed.issuer
+        .set_jwks(Behaviour::Delayed(Duration::from_secs(3)));
+    all_get_in(&bed, 300).await;
+    bed.issuer.rotate().unwrap();
+    all_get_in(&bed, 300).await;
+}
+
 #[tokio::test]
 async fn a_withdrawn_key_ends_also_tokens_that_were_accepted() {
     let bed = Bed::start().await;

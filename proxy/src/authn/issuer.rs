@@ -66,7 +66,7 @@ pub(crate) struct IssuerAuthenticator {
 
 impl IssuerAuthenticator {
     /// Starts to discover the issuer, unless `previous`, the same issuer before its settings
-    /// changed, has its keys from the same place. Streams that were opened before the change end,
+    /// changed, has its keys from the same place; from elsewhere, they are lent. Streams that were opened before the change end,
     /// too, when the issuer is dropped after it.
     pub(crate) fn start(
         settings: IssuerSettings,
@@ -77,9 +77,12 @@ impl IssuerAuthenticator {
         let mapping = IdentityMapping::of(&settings).map_err(|errors| IssuerError::of(&errors))?;
         let authority = certificate_authority.as_deref();
         let known = previous.map(|previous| &previous.source);
-        let source = match known.filter(|source| source.is_for(&settings, authority)) {
-            Some(source) => Arc::clone(source),
-            None => Arc::new(KeySource::start(&settings, authority, metrics)?),
+        let same = known.filter(|source| source.is_for(&settings, authority));
+        let source = if let Some(source) = same {
+            Arc::clone(source)
+        } else {
+            let known = known.map(AsRef::as_ref);
+            Arc::new(KeySource::start(&settings, authority, known, metrics)?)
         };
         let named = settings.signing_algorithms.iter();
         let named: Vec<_> = named
@@ -126,7 +129,12 @@ impl IssuerAuthenticator {
     }
 
     pub(crate) fn report(&self) -> IssuerReport {
-        self.source.report()
+        self.source.report(&self.settings.name)
+    }
+
+    /// Its keys go by its name from now on; settings that are not taken must not say so.
+    pub(crate) fn put_to_use(&self) {
+        self.source.rename(&self.settings.name);
     }
 
     /// Ends when discovery has been tried once.
@@ -179,11 +187,14 @@ impl IssuerAuthenticator {
         if !self.algorithms.contains(&token.algorithm) {
             return Err(TokenError::UnsupportedAlgorithm);
         }
+        let tried = self.source.fetches();
         let mut key = self.verifying_key(&token);
         if key.is_err() {
             // The issuer may have a new key, or may not have been reached yet.
-            self.source.refresh().await;
-            key = self.verifying_key(&token);
+            let mut refresh = self.source.refresh(tried);
+            while key.is_err() && refresh.brings_news().await {
+                key = self.verifying_key(&token);
+            }
         }
         let key = key?;
         // The wait may have taken longer than the token lives.

@@ -1,17 +1,17 @@
-//! The task that keeps one issuer's keys fresh, and what it shares with those who use them.
+//! The task that keeps one issuer's keys fresh.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use oidcproxy_crds::state::IssuerState;
 use serde::Deserialize;
-use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     fetch::{DocumentClient, FetchError},
+    kept_keys::{Discovery, KeptKeys, Report},
     key::KeySet,
 };
 use crate::metrics::Metrics;
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_mins(5);
 /// Between fetches that requests ask for. It doubles while fetches bring nothing new.
 const FLOOR: Duration = Duration::from_secs(1);
-const FLOOR_LIMIT: Duration = Duration::from_secs(10);
+const FLOOR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why an issuer's keys are not there.
 #[derive(Debug, thiserror::Error)]
@@ -47,48 +47,6 @@ pub(crate) enum DiscoveryError {
     NoKeys,
 }
 
-/// What the task knows, for those who verify tokens.
-#[derive(Debug)]
-pub(super) struct KeptKeys {
-    pub(super) keys: ArcSwapOption<KeySet>,
-    pub(super) report: ArcSwap<Report>,
-    /// Somebody has met a key that is not there.
-    pub(super) wanted: Notify,
-    pub(super) discovery: watch::Sender<Discovery>,
-    /// Counts the fetches of keys that have ended, well or not.
-    pub(super) fetched: watch::Sender<u64>,
-}
-
-impl Default for KeptKeys {
-    fn default() -> Self {
-        Self {
-            keys: ArcSwapOption::empty(),
-            report: ArcSwap::from_pointee(Report {
-                state: IssuerState::Pending,
-                message: None,
-            }),
-            wanted: Notify::new(),
-            discovery: watch::Sender::new(Discovery::Untried),
-            fetched: watch::Sender::new(0),
-        }
-    }
-}
-
-/// How far discovery has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Discovery {
-    Untried,
-    Failed,
-    Done,
-}
-
-/// What is said of the issuer.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) state: IssuerState,
-    pub(super) message: Option<String>,
-}
-
 #[derive(Deserialize)]
 struct DiscoveryDocument {
     issuer: String,
@@ -110,7 +68,6 @@ pub(super) fn is_fetchable(url: &str) -> bool {
 
 /// The task that keeps an issuer's keys fresh.
 pub(super) struct KeyKeeper {
-    pub(super) name: String,
     pub(super) url: String,
     pub(super) discovery_url: String,
     pub(super) client: DocumentClient,
@@ -122,13 +79,17 @@ impl KeyKeeper {
     /// For as long as the issuer is in use.
     pub(super) async fn run(self) {
         let mut jwks_uri = self.until_discovered().await;
-        // Nobody has asked for keys so far: kube-apiserver leaves them alone until then, too.
-        self.kept.wanted.notified().await;
+        // Nobody has asked for keys so far: kube-apiserver leaves them alone until then, too. But
+        // keys that are only lent should be replaced soon.
+        if self.kept.loan.is_none() {
+            self.kept.wanted.notified().await;
+        }
         let mut floor = FLOOR;
         // Of its own: tokens with unknown keys must not put it off.
         let mut scheduled = Instant::now();
         loop {
             let started = Instant::now();
+            self.kept.started.fetch_add(1, Ordering::SeqCst);
             let outcome = self.fetch_keys(&jwks_uri).await;
             let failed = outcome.is_err();
             let brought_news = self.publish(outcome);
@@ -171,8 +132,9 @@ impl KeyKeeper {
                     return jwks_uri;
                 }
                 Err(error) => {
-                    tracing::warn!(issuer = self.name, %error, "the issuer cannot be discovered");
-                    self.report(IssuerState::Failed, Some(error.to_string()));
+                    let issuer = self.kept.name.load();
+                    tracing::warn!(%issuer, %error, "the issuer cannot be discovered");
+                    self.report_failure(&error);
                     self.kept.discovery.send_replace(Discovery::Failed);
                 }
             }
@@ -202,7 +164,8 @@ impl KeyKeeper {
 
     async fn fetch_keys(&self, jwks_uri: &str) -> Result<KeySet, DiscoveryError> {
         let outcome = self.fetch_key_set(jwks_uri).await;
-        self.metrics.key_fetch(&self.name, outcome.is_ok());
+        let issuer = self.kept.name.load();
+        self.metrics.key_fetch(&issuer, outcome.is_ok());
         outcome
     }
 
@@ -219,27 +182,32 @@ impl KeyKeeper {
     /// Keeps the keys that are there when new ones cannot be had. Says whether anything changed.
     fn publish(&self, outcome: Result<KeySet, DiscoveryError>) -> bool {
         let known = self.kept.keys.load();
+        let issuer = self.kept.name.load();
         match outcome {
             Ok(keys) => {
                 let news = known.as_ref().is_none_or(|known| !known.same_keys(&keys));
                 if news {
-                    tracing::info!(issuer = self.name, "the issuer's keys are in use");
+                    tracing::info!(%issuer, "the issuer's keys are in use");
                 }
                 self.kept.keys.store(Some(Arc::new(keys)));
                 self.report(IssuerState::Ready, None);
                 news
             }
             Err(error) => {
-                tracing::warn!(issuer = self.name, %error, "the issuer's keys cannot be fetched");
-                let state = if known.is_some() {
-                    IssuerState::Degraded
-                } else {
-                    IssuerState::Failed
-                };
-                self.report(state, Some(error.to_string()));
+                tracing::warn!(%issuer, %error, "the issuer's keys cannot be fetched");
+                self.report_failure(&error);
                 false
             }
         }
+    }
+
+    fn report_failure(&self, error: &DiscoveryError) {
+        let state = if self.kept.current().is_some() {
+            IssuerState::Degraded
+        } else {
+            IssuerState::Failed
+        };
+        self.report(state, Some(error.to_string()));
     }
 
     fn report(&self, state: IssuerState, message: Option<String>) {

@@ -5,22 +5,32 @@
 //! itself. So any number of such requests cause one fetch, and the pause between fetches is kept
 //! in one place.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use oidcproxy_crds::{state::IssuerReport, v1alpha1::settings::IssuerSettings};
-use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, watch},
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     fetch::{DocumentClient, FetchError},
+    kept_keys::{Discovery, KeptKeys},
     key::{KeySet, Thumbprint},
-    key_keeper::{Discovery, KeptKeys, KeyKeeper},
+    key_keeper::KeyKeeper,
 };
 use crate::metrics::Metrics;
 
-/// How long a request waits for a fetch that may bring its key.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests that wait for one issuer: each is held in memory, and none has shown a good token.
-const MAX_WAITING: usize = 128;
+/// How long a request waits for a fetch that may bring its key: for the longest pause between
+/// fetches, and for the fetch.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests that wait for one issuer: each is held in memory, and none has shown a good token. After
+/// a start and when an issuer changes its keys, all of its users may be among them.
+const MAX_WAITING: usize = 1024;
 
 /// The keys of an issuer. Settings that leave its address alone share them, so that a change of
 /// claims does not need an issuer that answers just then.
@@ -33,10 +43,10 @@ pub(super) struct KeySource {
     places: Semaphore,
 }
 
-/// What decides where keys are fetched, and under which name that is told.
+/// What decides where keys are fetched. The entry's name does not: entries of a file are numbered,
+/// and one more before them must not cost the others their keys.
 #[derive(Debug, Eq, PartialEq)]
 struct Address {
-    name: String,
     url: String,
     discovery_url: Option<String>,
     certificate_authority: Option<String>,
@@ -45,7 +55,6 @@ struct Address {
 impl Address {
     fn of(settings: &IssuerSettings, certificate_authority: Option<&str>) -> Self {
         Self {
-            name: settings.name.clone(),
             url: settings.url.clone(),
             discovery_url: settings.discovery_url.clone(),
             certificate_authority: certificate_authority.map(str::to_owned),
@@ -68,17 +77,19 @@ impl Drop for KeySource {
 }
 
 impl KeySource {
-    /// Starts to discover the issuer.
+    /// Starts to discover the issuer. What `previous`, the same issuer at another address, has goes
+    /// on for a while: an address that does not work yet must not lock everybody out.
     pub(super) fn start(
         settings: &IssuerSettings,
         certificate_authority: Option<&str>,
+        previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, FetchError> {
         let address = Address::of(settings, certificate_authority);
         let client = DocumentClient::new(certificate_authority)?;
-        let kept = Arc::new(KeptKeys::default());
+        let loan = previous.and_then(|previous| previous.kept.lend());
+        let kept = Arc::new(KeptKeys::new(&settings.name, loan));
         let keeper = KeyKeeper {
-            name: address.name.clone(),
             url: address.url.clone(),
             discovery_url: address.discovery_url(),
             client: client.clone(),
@@ -110,19 +121,23 @@ impl KeySource {
 
     /// The keys; nothing until the first were fetched.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
-        self.kept.keys.load_full()
+        self.kept.current()
     }
 
     /// Whether this key is one of them; asked on every request.
     pub(super) fn has(&self, key: &Thumbprint) -> bool {
-        let keys = self.kept.keys.load();
-        keys.as_ref().is_some_and(|keys| keys.has(key))
+        self.kept.has(key)
     }
 
-    pub(super) fn report(&self) -> IssuerReport {
+    /// The name of the entry that it belongs to from now on.
+    pub(super) fn rename(&self, name: &str) {
+        self.kept.name.store(Arc::new(name.to_owned()));
+    }
+
+    pub(super) fn report(&self, name: &str) -> IssuerReport {
         let report = self.kept.report.load();
         IssuerReport {
-            name: self.address.name.clone(),
+            name: name.to_owned(),
             state: report.state,
             message: report.message.clone(),
         }
@@ -137,21 +152,63 @@ impl KeySource {
             .await;
     }
 
-    /// Has the keys fetched and waits for it; but not for an issuer that could not be discovered,
-    /// since whoever sends its tokens would be held up for nothing.
-    pub(super) async fn refresh(&self) {
-        let Ok(_place) = self.places.try_acquire() else {
-            return;
-        };
-        let mut fetched = self.kept.fetched.subscribe();
-        fetched.mark_unchanged();
-        let answer = async {
-            self.first_attempt().await;
-            self.kept.wanted.notify_one();
-            if *self.kept.discovery.borrow() == Discovery::Done {
-                let _ = fetched.changed().await;
+    /// The fetches that have ended, well or not: to be asked before keys are tried.
+    pub(super) fn fetches(&self) -> u64 {
+        *self.kept.fetched.borrow()
+    }
+
+    /// Has the keys fetched, for a token that no key verified after so many fetches.
+    pub(super) fn refresh(&self, tried: u64) -> Refresh<'_> {
+        Refresh {
+            source: self,
+            fetched: self.kept.fetched.subscribe(),
+            tried,
+            needed: None,
+            deadline: Instant::now() + PATIENCE,
+            place: self.places.try_acquire().ok(),
+        }
+    }
+}
+
+/// A request that waits for keys.
+pub(super) struct Refresh<'a> {
+    source: &'a KeySource,
+    fetched: watch::Receiver<u64>,
+    tried: u64,
+    /// The first fetch that begins after the request came: one that was under way may bring what
+    /// the issuer had before its keys changed.
+    needed: Option<u64>,
+    deadline: Instant,
+    place: Option<SemaphorePermit<'a>>,
+}
+
+impl Refresh<'_> {
+    /// Waits until there may be other keys; false when nothing is to be hoped for. An issuer that
+    /// could not be discovered is not waited for: whoever sends its tokens would be held up for
+    /// nothing.
+    pub(super) async fn brings_news(&mut self) -> bool {
+        if self.place.is_none() || self.needed.is_some_and(|needed| self.tried >= needed) {
+            return false;
+        }
+        let deadline = self.deadline;
+        timeout_at(deadline, self.next()).await.unwrap_or(false)
+    }
+
+    async fn next(&mut self) -> bool {
+        let kept = &self.source.kept;
+        if self.needed.is_none() {
+            self.source.first_attempt().await;
+            self.needed = Some(kept.started.load(Ordering::SeqCst) + 1);
+            kept.wanted.notify_one();
+            if *kept.discovery.borrow() != Discovery::Done {
+                return false;
             }
-        };
-        let _ = timeout(PATIENCE, answer).await;
+        }
+        let tried = self.tried;
+        match self.fetched.wait_for(|fetched| *fetched > tried).await {
+            Ok(fetched) => self.tried = *fetched,
+            Err(_) => return false,
+        }
+        true
     }
 }

@@ -14,6 +14,7 @@ mod fetch;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
 mod issuer;
+mod kept_keys;
 mod key;
 mod key_keeper;
 mod key_source;

@@ -77,6 +77,9 @@ impl SettingsStore {
             issuers = next.authenticator.issuers().len(),
             "settings are in use"
         );
+        for issuer in next.authenticator.issuers() {
+            issuer.put_to_use();
+        }
         self.current.store(Some(Arc::clone(&next)));
         self.error.store(None);
         if let Some(previous) = previous {
