@@ -134,7 +134,12 @@ async fn advance(
     let trying = context
         .self_test
         .check(client, identity, &foundation, &grants);
-    progress.faults.rbac = Box::pin(trying).await;
+    if let Some(missing) = Box::pin(trying).await {
+        progress.faults.rbac = Some(missing.fault());
+        if missing.holds_up(published.as_ref(), &resolved.settings) {
+            return Ok(());
+        }
+    }
     let is_known = writer.status().certificate.is_some();
     let issued = certificates::ensure(client, &resolved, &foundation.service, is_known).await?;
     news.issued.extend(issued.news.iter().cloned());
@@ -169,9 +174,14 @@ async fn advance(
     progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.gateway)).await;
     let pods = Pods::observe(client, identity, &context.probe).await?;
     if pods.ready() > 0 {
-        let name = &published.server_name;
-        let (address, bundle) = (address.as_deref(), bundle.as_deref());
-        let shaken = handshake::check(address, resolved.port, name, bundle).await;
+        let target = handshake::Target {
+            address: address.as_deref(),
+            port: resolved.port,
+            name: &published.server_name,
+            ca_bundle: bundle.as_deref(),
+            serving: &resolved.settings.serving,
+        };
+        let shaken = Box::pin(handshake::check(&target)).await;
         progress.handshake = Some(shaken.map_err(|error| error.to_string()));
     }
     let facts = progress

@@ -104,4 +104,15 @@ mod tests {
         let moved = after.grants("u", Some(&new.settings), Some(&live), &new.settings);
         assert_eq!(moved, grants(&new.settings));
     }
+
+    #[test]
+    fn reviews_stay_until_nobody_asks_for_them() {
+        let old =
+            resolved(json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}}));
+        let new = resolved(json!({"impersonation": {"clientRequests": "Deny"}}));
+        let live = role(&old, &grants(&old.settings));
+        let begun = Transitions::default();
+        let kept = begun.grants("u", Some(&new.settings), Some(&live), &new.settings);
+        assert!(kept.is_superset(&grants(&old.settings)), "{kept:?}");
+    }
 }

@@ -14,7 +14,11 @@ use oidcproxy_crds::v1alpha1::{
 use crate::controller::identity::Identity;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
 const IMPERSONATE: &str = "impersonate";
+const CREATE: &str = "create";
+const TOKEN_REVIEWS: &str = "tokenreviews";
+const ACCESS_REVIEWS: &str = "subjectaccessreviews";
 
 /// Any token with a `jti` leads to this extra.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -51,10 +55,10 @@ pub fn grants(settings: &Settings) -> BTreeSet<Grant> {
     let mut all = identities(settings);
     all.insert(impersonate(AUTHENTICATION, "uids"));
     if settings.impersonation.client_requests == ClientRequests::Review {
-        all.insert(create("authorization.k8s.io", "subjectaccessreviews"));
+        all.insert(create(AUTHORIZATION, ACCESS_REVIEWS));
     }
     if settings.authentication.token_passthrough.is_some() {
-        all.insert(create(AUTHENTICATION, "tokenreviews"));
+        all.insert(create(AUTHENTICATION, TOKEN_REVIEWS));
     }
     let keys = extra_keys(settings);
     if keys.contains("*") {
@@ -69,7 +73,8 @@ pub fn grants(settings: &Settings) -> BTreeSet<Grant> {
 }
 
 impl Grant {
-    /// As the API server can be asked about it.
+    /// As the API server can be asked about it. One name stands for all of them: RBAC knows a rule's
+    /// names only together, and `restrictTo` may have hundreds.
     pub fn attributes(&self) -> ResourceAttributes {
         let (resource, subresource) = match self.resource.split_once('/') {
             Some((resource, subresource)) => (resource, Some(subresource)),
@@ -101,6 +106,12 @@ impl Grant {
                     names,
                     ..impersonate(AUTHENTICATION, resource)
                 })
+            }
+            (AUTHENTICATION, CREATE) if resource == TOKEN_REVIEWS => {
+                Some(create(AUTHENTICATION, TOKEN_REVIEWS))
+            }
+            (AUTHORIZATION, CREATE) if resource == ACCESS_REVIEWS => {
+                Some(create(AUTHORIZATION, ACCESS_REVIEWS))
             }
             _ => None,
         }
@@ -216,7 +227,7 @@ fn create(group: &'static str, resource: &str) -> Grant {
     Grant {
         group,
         resource: resource.to_owned(),
-        verb: "create",
+        verb: CREATE,
         names: BTreeSet::new(),
     }
 }
@@ -401,19 +412,23 @@ mod tests {
 
     #[test]
     fn a_role_is_read_back_and_what_no_proxy_needs_is_not() {
-        let spec = json!({"impersonation": {
-            "extra": [{"key": "example.org/via", "values": ["x"]}],
-            "restrictTo": {"groups": {"names": ["dev"]}},
-        }});
+        let spec = json!({
+            "authentication": {"tokenPassthrough": {"mode": "TokenReview"}},
+            "impersonation": {
+                "extra": [{"key": "example.org/via", "values": ["x"]}],
+                "restrictTo": {"groups": {"names": ["dev"]}},
+            },
+        });
         let resolved = resolved(spec);
-        let mut wanted = grants(&resolved.settings);
+        let wanted = grants(&resolved.settings);
         let mut role = build(&resolved.identity, &wanted);
-        wanted.retain(|grant| grant.verb == IMPERSONATE);
         assert_eq!(granted(&role), wanted);
         let odd = json!([
             {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
             {"apiGroups": [""], "resources": ["secrets", "*"], "verbs": ["impersonate", "get"]},
             {"apiGroups": [""], "resources": ["users"], "verbs": ["*"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["get", "impersonate"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["localsubjectaccessreviews"], "verbs": ["create"]},
         ]);
         role.rules = serde_json::from_value(odd).unwrap();
         assert!(granted(&role).is_empty());
