@@ -11,11 +11,12 @@ pub struct NetworkPolicy {
     /// Whether the operator writes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<NetworkPolicyMode>,
-    /// Who may reach the serving port; anyone unless set.
+    /// Who may reach the serving port, beside the operator; anyone unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub from: Option<Vec<NetworkPolicyPeer>>,
-    /// Who may reach the metrics beside the operator; nobody unless set.
+    /// Who may reach the metrics, beside the operator and the pods of namespaces with the label
+    /// `oidcproxy.dev/metrics: "true"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub metrics_from: Vec<NetworkPolicyPeer>,

@@ -25,7 +25,7 @@ pub(super) fn build(
 ) -> Option<NetworkPolicy> {
     let given = resolved.network_policy.as_ref()?;
     let identity = &resolved.identity;
-    let mut scrapers = vec![operator(options)];
+    let mut scrapers = vec![operator(options), metrics_namespaces()];
     scrapers.extend(given.metrics_from.clone());
     let mut egress = if resolved.has_strict_egress() {
         strict(surroundings)
@@ -43,7 +43,7 @@ pub(super) fn build(
             policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
             ingress: Some(vec![
                 NetworkPolicyIngressRule {
-                    from: given.from.clone(),
+                    from: clients(given.from.as_deref(), options),
                     ports: Some(vec![port("TCP", SECURE_PORT)]),
                 },
                 NetworkPolicyIngressRule {
@@ -55,6 +55,9 @@ pub(super) fn build(
         }),
     })
 }
+
+/// Whose pods may read the proxies' metrics, as a label of their namespace.
+const METRICS_LABEL: &str = "oidcproxy.dev/metrics";
 
 const DNS: [(&str, i32); 2] = [("UDP", 53), ("TCP", 53)];
 
@@ -98,6 +101,27 @@ fn strict(surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
         rules.push(egress(&ports, None));
     }
     rules
+}
+
+/// Anyone, or those that the spec names and the operator, which tries the Service before it says
+/// `Ready`.
+fn clients(
+    named: Option<&[NetworkPolicyPeer]>,
+    options: &Options,
+) -> Option<Vec<NetworkPolicyPeer>> {
+    let named = named.filter(|peers| !peers.is_empty())?;
+    Some([named, &[operator(options)]].concat())
+}
+
+/// Namespaces that are labelled for it.
+fn metrics_namespaces() -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(labels([(METRICS_LABEL, "true")])),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 /// The operator asks each pod for its state.
@@ -178,6 +202,8 @@ mod tests {
                 {"from": [{
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "oidc-proxy"}},
                     "podSelector": {"matchLabels": {"app.kubernetes.io/name": "operator"}},
+                }, {
+                    "namespaceSelector": {"matchLabels": {"oidcproxy.dev/metrics": "true"}},
                 }], "ports": [{"protocol": "TCP", "port": 8080}]},
             ])
         );
@@ -203,8 +229,13 @@ mod tests {
             }]},
             "networkPolicy": {"from": [peer], "metricsFrom": [peer], "egress": {"rules": [rule]}},
         }));
-        assert_eq!(policy["spec"]["ingress"][0]["from"], json!([peer]));
-        assert_eq!(policy["spec"]["ingress"][1]["from"][1], peer);
+        let scrapers = &policy["spec"]["ingress"][1]["from"];
+        assert_eq!(scrapers[2], peer);
+        // The operator shakes hands with the Service.
+        assert_eq!(
+            policy["spec"]["ingress"][0]["from"],
+            json!([peer, scrapers[0]])
+        );
         let ports = &policy["spec"]["egress"][1]["ports"];
         let numbers: Vec<i64> = ports
             .as_array()
@@ -242,6 +273,13 @@ mod tests {
         let policy = build(&resolved(spec), &unknown, &options());
         let policy = serde_json::to_value(policy).unwrap();
         assert_eq!(policy["spec"]["egress"][1], json!({"ports": port(443)}));
+    }
+
+    #[test]
+    fn nobody_named_is_anyone() {
+        let policy = built(json!({"networkPolicy": {"from": []}}));
+        let anyone = json!({"ports": [{"protocol": "TCP", "port": 6443}]});
+        assert_eq!(policy["spec"]["ingress"][0], anyone);
     }
 
     #[test]
