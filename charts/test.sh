@@ -88,8 +88,10 @@ RoleBinding ops $NAME-leader-election
 Service ops $NAME-metrics
 ServiceAccount ops $NAME
 ServiceAccount ops $NAME-uninstall
+ValidatingAdmissionPolicy - $NAME-cluster-roles
 ValidatingAdmissionPolicy - $NAME-namespaces
 ValidatingAdmissionPolicy - $NAME-status
+ValidatingAdmissionPolicyBinding - $NAME-cluster-roles
 ValidatingAdmissionPolicyBinding - $NAME-namespaces
 ValidatingAdmissionPolicyBinding - $NAME-status
 END
@@ -116,9 +118,12 @@ has default CustomResourceDefinition oidcproxies.oidcproxy.dev 'helm.sh/resource
 has default Role $NAME-leader-election "resourceNames: [\"$NAME\"]"
 has default ValidatingAdmissionPolicy $NAME-status "request.userInfo.username != 'system:serviceaccount:ops:$NAME'"
 has default ValidatingAdmissionPolicy $NAME-namespaces "!(request.namespace in ['ops'])"
+has default ValidatingAdmissionPolicy $NAME-cluster-roles "request.userInfo.username == 'system:serviceaccount:ops:$NAME'"
 for policy in status namespaces; do
-  has default ValidatingAdmissionPolicy $NAME-$policy 'failurePolicy: Fail'
   lacks default ValidatingAdmissionPolicy $NAME-$policy DELETE
+done
+for policy in status namespaces cluster-roles; do
+  has default ValidatingAdmissionPolicy $NAME-$policy 'failurePolicy: Fail'
   has default ValidatingAdmissionPolicyBinding $NAME-$policy 'validationActions: [Deny]'
 done
 
@@ -157,6 +162,14 @@ absent all "$NAME-namespaces"
 exists all "ValidatingAdmissionPolicy - $NAME-status"
 has all Deployment $NAME '"--namespaces=*"'
 ! document all ClusterRole | grep -E '(resources|verbs|apiGroups):' | grep -qF '*' || fail 'the ClusterRole has a * with namespaces={*}'
+
+# Any extra key: userextras cannot be named with a wildcard, so it is the whole group, beside named ones too.
+for keys in '*' '*,example.org/tenant'; do
+  render any --set "impersonation.extraKeys={$keys}"
+  has any ClusterRole $NAME '- "*"'
+  lacks any ClusterRole $NAME userextras/
+  lacks any ClusterRole $NAME '- uids'
+done
 
 # Everything turned over.
 render odd --set replicas=1 --set crds.install=false --set admissionPolicy.enabled=false --set rbac.create=false \

@@ -11,7 +11,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -83,7 +86,7 @@ async fn patch(
     }
 }
 
-fn message(result: Result<OidcProxy, kube::Error>) -> String {
+fn message<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> String {
     match result {
         Err(kube::Error::Api(status)) if status.code == 403 => status.message,
         other => panic!("not forbidden: {other:?}"),
@@ -111,6 +114,7 @@ async fn policies_and_hook() {
         .unwrap();
     until_refused(&served).await;
     the_status_is_the_operators(&served).await;
+    the_operator_keeps_to_its_own_roles(&admin).await;
     other_namespaces_are_refused(&elsewhere).await;
 
     hook(
@@ -173,6 +177,70 @@ async fn the_status_is_the_operators(served: &Api<OidcProxy>) {
     let own: Api<OidcProxy> = Api::namespaced(operator, "served");
     let change = json!({"status": {"endpoint": "https://k8s.example.com"}});
     patch(&own, "corp", true, change).await.unwrap();
+}
+
+/// Whatever its own role lets it do with ClusterRoles, which RBAC cannot bound by name.
+async fn the_operator_keeps_to_its_own_roles(admin: &Client) {
+    let plane = ControlPlane::shared().await;
+    let token = plane.service_account_token("op").await.unwrap();
+    let operator = plane.client(&json!({"token": token})).await.unwrap();
+    let role = |name: &str| -> ClusterRole {
+        serde_json::from_value(json!({"metadata": {"name": name}, "rules": []})).unwrap()
+    };
+    let binding = |name: &str, role: &str| -> ClusterRoleBinding {
+        let group = "rbac.authorization.k8s.io";
+        serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": "corp", "namespace": "served"}],
+        }))
+        .unwrap()
+    };
+    let (own, foreign) = ("oidcproxy:served:corp", "somebody-elses");
+    let (post, none) = (PostParams::default(), DeleteParams::default());
+    let roles: Api<ClusterRole> = Api::all(admin.clone());
+    let bindings: Api<ClusterRoleBinding> = Api::all(admin.clone());
+    // Nobody else is bound.
+    roles.create(&post, &role(foreign)).await.unwrap();
+    bindings
+        .create(&post, &binding(foreign, foreign))
+        .await
+        .unwrap();
+
+    let roles: Api<ClusterRole> = Api::all(operator.clone());
+    let bindings: Api<ClusterRoleBinding> = Api::all(operator);
+    let apply = PatchParams::apply("test").force();
+    let labelled = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": own, "labels": {"a": "b"}}, "rules": [],
+    });
+    roles
+        .patch(own, &apply, &Patch::Apply(&labelled))
+        .await
+        .unwrap();
+    let change = Patch::Merge(json!({"metadata": {"labels": {"a": "c"}}}));
+    let params = PatchParams::default();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while roles.patch(foreign, &params, &change).await.is_ok() {
+        assert!(Instant::now() < deadline, "the policy is not in force");
+        sleep(Duration::from_millis(200)).await;
+    }
+    roles.patch(own, &params, &change).await.unwrap();
+    let only = "writes and deletes only the ClusterRoles";
+    for refused in [
+        message(roles.create(&post, &role("of-its-own-making")).await),
+        message(roles.patch(foreign, &params, &change).await),
+        message(roles.delete(foreign, &none).await),
+        message(bindings.create(&post, &binding("of-its-own", own)).await),
+        message(bindings.delete(foreign, &none).await),
+    ] {
+        assert!(refused.contains(only), "{refused}");
+    }
+    let refused = message(bindings.create(&post, &binding(own, foreign)).await);
+    assert!(refused.contains("of its own name"), "{refused}");
+    bindings.create(&post, &binding(own, own)).await.unwrap();
+    bindings.delete(own, &none).await.unwrap();
+    roles.delete(own, &none).await.unwrap();
 }
 
 async fn other_namespaces_are_refused(elsewhere: &Api<OidcProxy>) {
