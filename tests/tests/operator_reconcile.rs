@@ -9,6 +9,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "operator/admission.rs"]
+mod admission;
 #[path = "operator/bed.rs"]
 mod bed;
 #[path = "operator/certificates.rs"]

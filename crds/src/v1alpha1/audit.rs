@@ -1,13 +1,15 @@
 //! `spec.audit`.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authentication::KeyRef;
 
 /// The audit trail, by `audit.k8s.io/v1`.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.policyFrom) == (has(self.webhook) || (has(self.log) && has(self.log.enabled) && self.log.enabled))").message("policyFrom goes with log.enabled or webhook"))]
 pub struct Audit {
     /// The policy, in a ConfigMap of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

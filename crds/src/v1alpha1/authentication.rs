@@ -17,6 +17,7 @@ pub const NEVER_ALLOWED_GROUPS: [&str; 2] = ["system:masters", "system:nodes"];
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.jwt)").message("at least one issuer is required in jwt"),
     validation = Rule::new("!has(self.jwt) || self.jwt.all(a, self.jwt.exists_one(b, a.issuer.url == b.issuer.url))").message("issuer.url must be unique among the entries of jwt"),
     validation = Rule::new("!has(self.jwt) || self.jwt.all(j, !has(j.claimMappings.username.prefix) || !(has(self.reservedPrefixes) ? self.reservedPrefixes + ['system:', 'kubeadm:'] : ['system:', 'kubeadm:']).exists(p, j.claimMappings.username.prefix.startsWith(p)))").message("claimMappings.username.prefix must not start with a reserved prefix"),
     validation = Rule::new("!has(self.jwt) || self.jwt.all(j, !has(j.claimMappings.groups) || !has(j.claimMappings.groups.prefix) || !(has(self.reservedPrefixes) ? self.reservedPrefixes + ['system:', 'kubeadm:'] : ['system:', 'kubeadm:']).exists(p, j.claimMappings.groups.prefix.startsWith(p)))").message("claimMappings.groups.prefix must not start with a reserved prefix")
@@ -24,7 +25,7 @@ pub const NEVER_ALLOWED_GROUPS: [&str; 2] = ["system:masters", "system:nodes"];
 pub struct Authentication {
     /// The issuers whose `id_token`s are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub jwt: Vec<JwtAuthenticator>,
     /// Requests without a credential.
@@ -190,7 +191,7 @@ pub struct UserValidationRule {
 }
 
 /// Which claims become the identity.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimMappings {
     /// The user's name.
@@ -204,6 +205,7 @@ pub struct ClaimMappings {
     /// Further attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
     pub extra: Vec<ExtraMapping>,
 }
 
@@ -257,8 +259,9 @@ pub struct ExtraMapping {
 }
 
 /// Requests without a credential.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.conditions) || size(self.conditions) == 0 || (has(self.enabled) && self.enabled)").message("conditions go with enabled"))]
 pub struct Anonymous {
     /// Forward them as `system:anonymous`.
     #[serde(default)]

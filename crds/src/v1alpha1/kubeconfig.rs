@@ -1,11 +1,15 @@
 //! `spec.kubeconfig`.
 
-use schemars::JsonSchema;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// The kubeconfig that is published for users.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.issuer) == has(self.clientID)").message("issuer and clientID go together"),
+    validation = Rule::new("!has(self.extraScopes) || size(self.extraScopes) == 0 || has(self.clientID)").message("extraScopes needs issuer and clientID")
+)]
 pub struct Kubeconfig {
     /// The name of the issuer to log in with.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,8 +30,7 @@ pub use self::{
     serving::Serving, settings::Settings, status::OidcProxyStatus,
 };
 
-/// An OIDC login in front of this cluster's API server: the operator runs a proxy for it that
-/// authenticates `id_token`s and forwards each request by impersonation.
+/// What is wanted of the login and of its proxy.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "oidcproxy.dev",
@@ -42,6 +41,7 @@ pub use self::{
     shortname = "oidcp",
     category = "oidc",
     derive = "PartialEq",
+    doc = "An OIDC login in front of this cluster's API server: the operator runs a proxy for it that authenticates id_tokens and forwards each request by impersonation.",
     scale(
         spec_replicas_path = ".spec.deployment.replicas",
         status_replicas_path = ".status.replicas.ready",
@@ -54,6 +54,7 @@ pub use self::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS-1035 label of at most 50 characters: it names a Service")
 )]
+#[x_kube(validation = Rule::new("!has(self.kubeconfig) || !has(self.kubeconfig.issuer) || self.authentication.jwt.exists(j, j.name == self.kubeconfig.issuer)").message("kubeconfig.issuer must be the name of an entry of authentication.jwt"))]
 #[serde(rename_all = "camelCase")]
 pub struct OidcProxySpec {
     /// Who may log in: the issuers, and which of their claims become users and groups.

@@ -9,6 +9,7 @@ use super::authentication::CertificateAuthoritySource;
 /// Names, certificate and TLS of the serving port.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.proxyProtocol) || self.proxyProtocol != 'Required' || (has(self.trustedProxies) && size(self.trustedProxies) > 0)").message("proxyProtocol Required needs trustedProxies: nobody else is believed"))]
 pub struct Serving {
     /// The names that users reach the proxy by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
