@@ -59,10 +59,18 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn speaks_of_identity(name: &HeaderName) -> bool {
-    let name = name.as_str().replace(['_', '.'], "-");
-    IDENTITY_PREFIXES
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    let folded = |byte: u8| {
+        if matches!(byte, b'_' | b'.') {
+            b'-'
+        } else {
+            byte
+        }
+    };
+    let name = name.as_str().bytes().map(folded);
+    IDENTITY_PREFIXES.iter().any(|prefix| {
+        let start = name.clone().take(prefix.len());
+        start.eq(prefix.bytes())
+    })
 }
 
 /// Removes the fields that `Connection` names.
