@@ -235,4 +235,41 @@ mod tests {
         metrics.forget("auth", "corp");
         assert!(!metrics.encode().contains("corp"));
     }
+
+    /// The names in docs/metrics.md, in the section about the operator.
+    fn documented() -> Vec<&'static str> {
+        let text = include_str!("../../docs/metrics.md");
+        let (_, section) = text.split_once("\n## The operator\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| row.split('`').next().unwrap()).collect()
+    }
+
+    /// Its exposition has the families that have a series; the code has all of them.
+    #[test]
+    fn the_documented_metrics_are_those_that_there_are() {
+        let metrics = Metrics::default();
+        let ends = Ends {
+            certificate: 1,
+            authority: Some(3),
+            previous: Some(2),
+        };
+        metrics.observe("auth", "corp", true, Some(ends));
+        metrics.reconcile().finish(&Err(Error::Timeout));
+        let text = metrics.encode();
+        for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = match family.split_once(' ').unwrap() {
+                (name, "counter") => format!("{name}_total"),
+                (name, "info") => format!("{name}_info"),
+                (name, _) => name.to_owned(),
+            };
+            assert!(documented().contains(&&*name), "{name} is not documented");
+        }
+        let code = include_str!("metrics.rs");
+        for name in documented() {
+            let name = name.trim_start_matches("oidc_proxy_operator_");
+            let name = name.trim_end_matches("_total").trim_end_matches("_info");
+            assert!(code.contains(&format!("\"{name}\"")), "there is no {name}");
+        }
+    }
 }

@@ -11,7 +11,10 @@ use oidcproxy_crds::{state::ProxyState, v1alpha1::settings::FORMAT_VERSION};
 use tokio::net::TcpListener;
 
 use crate::{
-    drain::Drain, metrics::Metrics, readiness::Readiness, server::ServingCertificate,
+    drain::Drain,
+    metrics::{Metrics, Present},
+    readiness::Readiness,
+    server::ServingCertificate,
     settings::SettingsStore,
 };
 
@@ -61,15 +64,26 @@ impl Admin {
             "/ready" if self.readiness.is_ready() => text(StatusCode::OK, "ok\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             "/metrics" => {
-                self.readiness.is_ready();
                 let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                typed(content, self.metrics.text())
+                typed(content, self.metrics.text(self.present()))
             }
             "/state" => match serde_json::to_string(&self.state()) {
                 Ok(state) => typed("application/json", state),
                 Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no state\n"),
             },
             _ => text(StatusCode::NOT_FOUND, "/ready, /live, /metrics or /state\n"),
+        }
+    }
+
+    fn present(&self) -> Present {
+        let settings = self.settings.current();
+        Present {
+            is_ready: self.readiness.is_ready(),
+            keys: settings
+                .as_ref()
+                .map(|settings| settings.keys_fetched())
+                .unwrap_or_default(),
+            settings: settings.map(|settings| (settings.revision.clone(), settings.taken)),
         }
     }
 

@@ -80,7 +80,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let audit_settings = audit_settings(&args, &mut audit).await?;
     let audit = Arc::new(audit);
     let store = SettingsStore::new(Arc::clone(&metrics), Arc::clone(&audit));
-    let readiness = Readiness::new(Arc::clone(&store), drain.clone(), Arc::clone(&metrics));
+    let readiness = Readiness::new(Arc::clone(&store), drain.clone());
     let admin_listener = bind(args.bind_address, args.readiness_probe_port)?;
     let listener = bind(args.bind_address, args.secure_port)?;
     follow_settings(&args, audit_settings, &client, &store).await?;
@@ -105,7 +105,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             upstream,
             token_reviewer: TokenReviewer::new(client.clone(), Arc::clone(&metrics)),
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
-            trail: Trail::new(access_log, drain.clone()),
+            trail: Trail::new(access_log, drain.clone(), Arc::clone(&metrics)),
             streams: streams.clone(),
             drain: drain.clone(),
             readiness,
@@ -207,8 +207,8 @@ async fn follow_settings(
         ));
         return Ok(());
     }
-    let log_format = args.log_format.map(Into::into).unwrap_or_default();
-    let mut base = base_settings(args.allow_reserved_groups.clone(), args.drain(), log_format)?;
+    let groups = args.allow_reserved_groups.clone();
+    let mut base = base_settings(groups, args.drain(), args.logging())?;
     base.authentication.disallowed_issuers = args.service_account_issuer.clone();
     base.audit = audit;
     let base = args.request_path.apply(base)?;

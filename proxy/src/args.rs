@@ -3,7 +3,10 @@
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use oidcproxy_crds::v1alpha1::{logging::LogFormat, settings::DrainSettings};
+use oidcproxy_crds::v1alpha1::{
+    logging::{LogFormat, QueryValues},
+    settings::{DrainSettings, LoggingSettings},
+};
 
 use crate::{
     audit::AuditFlags,
@@ -87,7 +90,10 @@ pub struct Args {
     pub(crate) drain_deadline: u32,
     /// Format of the access lines on standard output; unless set, classic, or what the OidcProxy says
     #[arg(long, value_enum, ignore_case = true, conflicts_with = "oidc_proxy")]
-    pub(crate) log_format: Option<AccessLineFormat>,
+    log_format: Option<AccessLineFormat>,
+    /// What access lines and audit events tell of the values in queries; those that are credentials by their key are always masked
+    #[arg(long, value_enum, ignore_case = true, conflicts_with = "oidc_proxy")]
+    log_query_values: Option<ShownQueryValues>,
     /// What is said on standard error, as error, warn, info or debug
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: String,
@@ -111,6 +117,24 @@ impl From<AccessLineFormat> for LogFormat {
     }
 }
 
+/// What is written of the values in queries.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ShownQueryValues {
+    /// All of them.
+    Keep,
+    /// None of them.
+    Mask,
+}
+
+impl From<ShownQueryValues> for QueryValues {
+    fn from(values: ShownQueryValues) -> Self {
+        match values {
+            ShownQueryValues::Keep => Self::Keep,
+            ShownQueryValues::Mask => Self::Mask,
+        }
+    }
+}
+
 impl Args {
     /// The command line, or what is wrong with it in one line and the code to end with.
     pub fn from_command_line() -> Result<Self, ExitCode> {
@@ -126,6 +150,14 @@ impl Args {
     }
 
     /// Of the files-and-flags mode; a resource brings its own.
+    pub(crate) fn logging(&self) -> LoggingSettings {
+        LoggingSettings {
+            format: self.log_format.map(Into::into).unwrap_or_default(),
+            query_values: self.log_query_values.map(Into::into).unwrap_or_default(),
+        }
+    }
+
+    /// The same.
     pub(crate) fn drain(&self) -> DrainSettings {
         DrainSettings {
             delay_seconds: self.drain_delay,

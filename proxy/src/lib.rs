@@ -13,6 +13,7 @@ mod base64url;
 mod body;
 mod descriptors;
 mod drain;
+mod early_end;
 mod forward;
 mod identity;
 mod impersonate;

@@ -2,7 +2,6 @@
 //! are decided reads it here.
 
 use std::{
-    future::pending,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
@@ -12,14 +11,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use oidcproxy_crds::v1alpha1::impersonation::{ClientRequests, Constrained};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit::{AUDIT_ID, EndReason, Exchange, RecordedBody, RequestBody, Trail},
-    authn::{AuthenticationError, Requester, TokenError, TokenReviewer},
-    body::{LastOfConnection, ResponseBody},
+    audit::{AUDIT_ID, Exchange, RecordedBody, RequestBody, Trail},
+    authn::{AuthenticationError, PassedToken, Requester, TokenError, TokenReviewer},
+    body::{LastOfConnection, ResponseBody, UpstreamBody},
     drain::Drain,
-    forward::{Forwarding, Session, Streams, Upstream},
+    early_end::EarlyEnd,
+    forward::{Forwarding, Streams, Upstream},
     impersonate::{
         self, ClientRequest, ImpersonatedTarget, ImpersonationError, RequestUnderReview, Reviewer,
     },
@@ -88,15 +87,14 @@ impl Pipeline {
             Ok(answer) => answer,
             Err(refusal) => {
                 exchange.refused(&refusal);
-                self.refuse(&refusal, is_http2)
+                self.refuse(&refusal, exchange.audit_id_text(), is_http2)
             }
         };
         exchange.answered(answer.status(), answer.headers());
         let headers = answer.headers_mut();
         headers.insert(AUDIT_ID, exchange.audit_id());
-        let seconds = started.elapsed().as_secs_f64();
         self.metrics
-            .request_answered(info.verb, answer.status().as_u16(), seconds);
+            .request_answered(&info, answer.status().as_u16(), started.elapsed());
         answer.map(|body| RecordedBody::new(body, Some(exchange)))
     }
 
@@ -198,6 +196,7 @@ impl Pipeline {
             .check(requester, wish.identity(), under_review.as_ref());
         let allowed_by = reviewed.await?;
         let target = impersonate::target(wish, requester, allowed_by, &settings.static_extra)?;
+        self.metrics.groups(target.identity.groups.len());
         Ok(Some(target))
     }
 
@@ -209,80 +208,41 @@ impl Pipeline {
         exchange: &Arc<Exchange>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let &Arrival { info, settings, .. } = arrival;
-        let withdrawn = admitted.requester.withdrawn();
-        let session = settings.sessions.begin(admitted.requester.expires());
+        let requester = &admitted.requester;
+        let session = settings.sessions.begin(requester.expires());
         let forwarding = Forwarding {
             identity: match &admitted.acting_as {
                 Some(target) => Some(&target.headers),
-                None => admitted.requester.headers(),
+                None => requester.headers(),
             },
-            credential: admitted.requester.credential(),
+            credential: requester.credential(),
             client: arrival.client,
             client_ip_extra: settings.client_ip_extra,
             upgrade: arrival.upgrade,
-            is_long_running: info.is_long_running,
-            is_proxied_further: info.is_proxied_further,
+            long_running: info.long_running,
             session,
-            withdrawn,
+            withdrawn: requester.withdrawn(),
             exchange,
         };
-        let counted =
-            |protocol: crate::request::UpgradeProtocol| self.metrics.stream(protocol.name());
+        let request = RequestBody::count(request, exchange);
         let answer = self
             .upstream
-            .forward(
-                RequestBody::count(request, exchange),
-                forwarding,
-                &self.streams,
-                counted,
-            )
+            .forward(request, forwarding, &self.streams)
             .await?;
-        let session = if info.is_long_running {
-            session
-        } else {
-            Session::default()
-        };
-        let end = self.end_of(info, withdrawn, session, exchange);
-        Ok(answer.map(|body| ResponseBody::Upstream(body, Box::pin(end))))
+        let closing = &self.drain.closing;
+        let early_end = EarlyEnd::of(info, requester.clone(), session, closing, exchange);
+        Ok(answer.map(|body| ResponseBody::Upstream(UpstreamBody::new(body, early_end))))
     }
 
-    /// What ends an answer before its own end, whatever we take it for. A watch ends when we
-    /// leave: its client starts another one, elsewhere, and misses nothing. Logs cannot be taken
-    /// up again, so they go on until the deadline.
-    fn end_of(
-        &self,
-        info: &RequestInfo,
-        withdrawn: &CancellationToken,
-        session: Session,
-        exchange: &Exchange,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let withdrawn = withdrawn.clone().cancelled_owned();
-        let leave = (info.verb == "watch").then(|| self.drain.closing.clone().cancelled_owned());
-        let flow = Arc::clone(exchange.flow());
-        async move {
-            let leave = async {
-                match leave {
-                    None => pending().await,
-                    Some(leave) => leave.await,
-                }
-            };
-            let reason = tokio::select! {
-                () = withdrawn => EndReason::IssuerWithdrawn,
-                () = leave => EndReason::ProxyLeaving,
-                reason = session.end(&flow) => reason,
-            };
-            flow.end_with(reason);
-        }
-    }
-
-    fn refuse(&self, refusal: &Refusal, is_http2: bool) -> Response<ResponseBody> {
+    fn refuse(&self, refusal: &Refusal, audit_id: &str, is_http2: bool) -> Response<ResponseBody> {
         self.metrics.refused(refusal.metric_reason());
         if let Refusal::Upstream(error) = refusal {
             self.metrics.upstream_error(error.kind());
         } else {
             let reason = refusal.to_string();
             // Quoted: a client's words may be in it.
-            tracing::info!(?reason, code = refusal.code().as_u16(), "request refused");
+            let code = refusal.code().as_u16();
+            tracing::info!(?reason, code, audit_id, "request refused");
         }
         let mut answer = refusal.to_response().map(ResponseBody::Own);
         if refusal.code() == StatusCode::UNAUTHORIZED && !is_http2 {
@@ -346,9 +306,7 @@ impl Pipeline {
                     // What an issuer claims and refuses, nobody else is asked about.
                     let unclaimed =
                         matches!(error, AuthenticationError::Token(TokenError::Unclaimed));
-                    if let Some(passthrough) = settings.passthrough.as_ref().filter(|_| unclaimed)
-                        && let Some(passed) = self.token_reviewer.review(token, passthrough).await?
-                    {
+                    if unclaimed && let Some(passed) = self.passed(settings, token).await? {
                         return Ok(Requester::Passed(passed));
                     }
                     refused = Some(error);
@@ -362,11 +320,39 @@ impl Pipeline {
         let anonymous = settings.authenticator.anonymous();
         // That one would be impersonated.
         let anonymous = anonymous.filter(|_| !self.forwards_tokens);
-        match anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
-            Some(user) => Ok(Requester::Anonymous(Arc::clone(user))),
-            None => Err(Refusal::NoCredential {
-                extra_space: credentials.extra_space,
-            }),
+        if let Some(user) = anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
+            self.metrics.accepted("anonymous");
+            return Ok(Requester::Anonymous(Arc::clone(user)));
         }
+        let refusal = Refusal::NoCredential {
+            extra_space: credentials.extra_space,
+        };
+        self.metrics.not_accepted("", refusal.metric_reason());
+        Err(refusal)
+    }
+
+    /// A token that no issuer claims may still be one that the cluster knows.
+    async fn passed(
+        &self,
+        settings: &Settings,
+        token: &str,
+    ) -> Result<Option<Arc<PassedToken>>, Refusal> {
+        let passed = match &settings.passthrough {
+            None => None,
+            Some(passthrough) => {
+                let reviewed = self.token_reviewer.review(token, passthrough).await;
+                let reviewed = reviewed.map_err(Refusal::from);
+                reviewed.inspect_err(|refusal| {
+                    self.metrics.not_accepted("", refusal.metric_reason());
+                })?
+            }
+        };
+        match &passed {
+            Some(_) => self.metrics.accepted("passthrough"),
+            None => self
+                .metrics
+                .not_accepted("", TokenError::Unclaimed.metric_reason()),
+        }
+        Ok(passed)
     }
 }

@@ -73,8 +73,7 @@ impl Refusal {
     pub(crate) fn metric_reason(&self) -> &'static str {
         match self {
             Self::NoCredential { .. } => "no_credential",
-            Self::Authentication(AuthenticationError::Token(error)) => error.metric_reason(),
-            Self::Authentication(AuthenticationError::Reserved(_)) => "reserved_identity",
+            Self::Authentication(error) => error.metric_reason(),
             Self::Impersonation(_) => "impersonation",
             Self::Request(_) => "request",
             Self::TooManyRequests(_) => "rate_limited",

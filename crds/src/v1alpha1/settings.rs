@@ -13,7 +13,7 @@ use super::{
     },
     impersonation::{ClientIpExtra, ClientRequests, Constrained, RestrictTo, StaticExtra},
     lifecycle::Limits,
-    logging::LogFormat,
+    logging::{LogFormat, QueryValues},
     serving::{ProxyProtocol, TlsVersion},
 };
 
@@ -198,11 +198,14 @@ pub struct SessionSettings {
 }
 
 /// The access lines.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggingSettings {
     /// Their format.
     pub format: LogFormat,
+    /// What is written of the values in queries.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub query_values: QueryValues,
 }
 
 /// The audit trail.

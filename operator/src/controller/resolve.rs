@@ -298,6 +298,9 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
             format: logging
                 .and_then(|logging| logging.format)
                 .unwrap_or_default(),
+            query_values: logging
+                .and_then(|logging| logging.query_values)
+                .unwrap_or_default(),
         },
         sessions: sessions(spec.sessions.as_ref()),
         limits: spec.limits.clone().unwrap_or_default(),
@@ -362,7 +365,10 @@ fn login(validated: &Validated) -> Option<Login> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use oidcproxy_crds::{OidcProxy, v1alpha1::logging::LogFormat};
+    use oidcproxy_crds::{
+        OidcProxy,
+        v1alpha1::logging::{LogFormat, QueryValues},
+    };
     use serde_json::json;
 
     use super::*;
@@ -399,13 +405,17 @@ pub(super) mod tests {
             "deployment": {"replicas": 1},
             "service": {"port": 8443, "type": "LoadBalancer"},
             "networkPolicy": {"mode": "Disabled"},
-            "logging": {"format": "JSON"},
+            "logging": {"format": "JSON", "queryValues": "Mask"},
             "kubeconfig": {"issuer": "corp", "clientID": "kubernetes"},
         }));
         assert_eq!(resolved.settings.drain.delay_seconds, 2);
         assert_eq!(resolved.settings.drain.deadline_seconds, 60);
         assert_eq!((resolved.scaling, resolved.port), (Scaling::Fixed(1), 8443));
-        assert_eq!(resolved.settings.logging.format, LogFormat::Json);
+        let expected = LoggingSettings {
+            format: LogFormat::Json,
+            query_values: QueryValues::Mask,
+        };
+        assert_eq!(resolved.settings.logging, expected);
         assert!(resolved.waits_for_load_balancer());
         assert!(resolved.network_policy.is_none());
         assert_eq!(resolved.login.unwrap().client_id, "kubernetes");

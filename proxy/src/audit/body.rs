@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{EndReason, Exchange, Flow, capture::Capture};
-use crate::body::ResponseBody;
+use crate::body::{BodyError, ResponseBody};
 
 /// A request's body.
 #[derive(Debug)]
@@ -94,12 +94,12 @@ impl RecordedBody {
 
 impl Body for RecordedBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         this.is_finished |= frame.is_none();

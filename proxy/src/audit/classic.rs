@@ -23,7 +23,7 @@ pub(super) fn line(access: &AccessLine) -> String {
     let _ = write!(line, "[{time}] {word} src:[{} / ", request.peer);
     escape(&mut line, &request.forwarded_for);
     line.push_str("] URI:");
-    escape_target(&mut line, &request.target);
+    escape_target(&mut line, &request.shown_target());
     if access.is_admitted {
         identities(
             &mut line,
@@ -160,6 +160,7 @@ pub(super) mod tests {
     use std::{net::Ipv4Addr, sync::Arc};
 
     use http::Request;
+    use oidcproxy_crds::v1alpha1::logging::QueryValues;
     use proptest::prelude::*;
 
     use super::*;
@@ -176,7 +177,12 @@ pub(super) mod tests {
             .body(())
             .unwrap();
         let peer = Ipv4Addr::new(10, 1, 2, 3).into();
-        let request = RequestRecord::of(&request, peer, &RequestInfo::of(&request));
+        let request = RequestRecord::of(
+            &request,
+            peer,
+            &RequestInfo::of(&request),
+            QueryValues::Keep,
+        );
         AccessLine {
             at: "2021-11-25T01:05:17Z".parse().unwrap(),
             request: Arc::new(request),

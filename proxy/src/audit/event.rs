@@ -55,7 +55,7 @@ struct Event<'a> {
     audit_id: &'a str,
     stage: AuditStage,
     #[serde(rename = "requestURI")]
-    request_uri: &'a str,
+    request_uri: Cow<'a, str>,
     verb: &'a str,
     user: UserInfo<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,7 +161,7 @@ impl AuditEvent {
             level: self.level,
             audit_id: self.request.audit_id.as_str(),
             stage: self.stage,
-            request_uri: &self.request.target,
+            request_uri: self.request.shown_target(),
             verb: &self.attributes.verb,
             user: self.user.as_deref().map(user_info).unwrap_or_default(),
             impersonated_user: self.impersonated.as_deref().map(user_info),

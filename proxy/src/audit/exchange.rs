@@ -17,7 +17,12 @@ use super::{
     capture::Capture,
     trail::Trail,
 };
-use crate::{identity::Identity, refusal::Refusal};
+use crate::{
+    identity::Identity,
+    metrics::OpenStream,
+    refusal::Refusal,
+    request::{LongRunning, UpgradeProtocol},
+};
 
 /// The record of one request.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ struct Outcome {
     status: Option<StatusCode>,
     refusal: Option<(&'static str, String)>,
     audited: Option<Audited>,
+    stream: Option<OpenStream>,
 }
 
 impl Exchange {
@@ -69,6 +75,11 @@ impl Exchange {
     /// To be sent to kube-apiserver and to the client.
     pub(crate) fn audit_id(&self) -> HeaderValue {
         self.request.audit_id.header()
+    }
+
+    /// For diagnostics.
+    pub(crate) fn audit_id_text(&self) -> &str {
+        self.request.audit_id.as_str()
     }
 
     /// Who sends it is known.
@@ -109,14 +120,25 @@ impl Exchange {
         if let Some(audited) = &mut outcome.audited {
             audited.answered(status, headers);
         }
-        let is_stream = status == StatusCode::SWITCHING_PROTOCOLS
-            || (self.request.verb == "watch" && status.is_success());
-        if is_stream && self.format == LogFormat::Json {
+        let Some(kind) = self.stream_kind(status, headers) else {
+            return;
+        };
+        outcome.stream = Some(self.trail.metrics.stream(kind));
+        if self.format == LogFormat::Json {
             let event = AccessEvent::Started {
                 status: status.as_u16(),
             };
             self.write(&outcome, event);
         }
+    }
+
+    /// None: it will soon be over.
+    fn stream_kind(&self, status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return UpgradeProtocol::of_answer(headers).map(UpgradeProtocol::name);
+        }
+        let long_running = self.request.long_running.filter(|_| status.is_success());
+        long_running.map(LongRunning::name)
     }
 
     /// What is to be kept of the request's body.
@@ -180,6 +202,19 @@ impl Exchange {
         }
     }
 
+    /// We end it before its own end. Its Classic line was written long ago, so this is where it
+    /// is told.
+    pub(crate) fn cut(&self, reason: EndReason) {
+        self.flow.end_with(reason);
+        tracing::info!(
+            reason = reason.as_str(),
+            audit_id = self.audit_id_text(),
+            // Quoted: a client's words may be in it.
+            path = ?self.request.path(),
+            "a stream was cut"
+        );
+    }
+
     /// Somebody let go before the end.
     pub(super) fn broke_off(&self) {
         self.flow.end_with(if self.trail.drain.end.is_cancelled() {
@@ -204,6 +239,10 @@ impl Drop for Exchange {
         self.audit(&mut outcome);
         if let Some(audited) = outcome.audited.take() {
             audited.end(self.flow.end());
+        }
+        if let Some(stream) = outcome.stream.take() {
+            let end = self.flow.end();
+            stream.close(end.map_or("completed", EndReason::as_str));
         }
         if self.format == LogFormat::Json {
             let completion = self.completion(&outcome);

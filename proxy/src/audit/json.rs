@@ -89,7 +89,7 @@ pub(super) fn line(line: &AccessLine) -> String {
             forwarded_for: cut(&request.forwarded_for),
         },
         method: cut(request.method.as_str()),
-        request_uri: cut(&request.target),
+        request_uri: cut_owned(&request.shown_target()),
         verb: request.verb,
         user_agent: cut(&request.user_agent),
         user: line.inbound.as_deref().map(user),

@@ -18,6 +18,7 @@ mod queue;
 mod request;
 mod rotation;
 mod stream;
+mod target;
 mod trail;
 mod webhook;
 mod webhook_backend;

@@ -5,9 +5,10 @@ use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderName, Method, Request, header};
 use k8s_openapi::jiff::Timestamp;
+use oidcproxy_crds::v1alpha1::logging::QueryValues;
 
-use super::AuditId;
-use crate::request::RequestInfo;
+use super::{AuditId, target::shown};
+use crate::request::{LongRunning, RequestInfo};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -23,11 +24,18 @@ pub(crate) struct RequestRecord {
     /// The request target as the client sent it.
     pub(crate) target: String,
     pub(crate) verb: &'static str,
+    pub(crate) long_running: Option<LongRunning>,
     pub(crate) user_agent: String,
+    query_values: QueryValues,
 }
 
 impl RequestRecord {
-    pub(crate) fn of<B>(request: &Request<B>, peer: IpAddr, info: &RequestInfo) -> Self {
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        peer: IpAddr,
+        info: &RequestInfo,
+        query_values: QueryValues,
+    ) -> Self {
         let target = request.uri().path_and_query();
         let headers = request.headers();
         let agent = headers.get(header::USER_AGENT);
@@ -39,8 +47,21 @@ impl RequestRecord {
             method: request.method().clone(),
             target: target.map_or_else(|| request.uri().to_string(), ToString::to_string),
             verb: info.verb,
+            long_running: info.long_running,
             user_agent: agent.map(text).unwrap_or_default().into_owned(),
+            query_values,
         }
+    }
+
+    /// The target as lines and events tell it.
+    pub(crate) fn shown_target(&self) -> Cow<'_, str> {
+        shown(&self.target, self.query_values)
+    }
+
+    /// Without its query, for diagnostics.
+    pub(crate) fn path(&self) -> &str {
+        let target = self.target.as_str();
+        target.split_once('?').map_or(target, |(path, _)| path)
     }
 
     /// About as many bytes as it takes.

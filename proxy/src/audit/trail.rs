@@ -10,27 +10,34 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use http::Request;
-use oidcproxy_crds::v1alpha1::logging::LogFormat;
+use oidcproxy_crds::v1alpha1::{
+    logging::{LogFormat, QueryValues},
+    settings::LoggingSettings,
+};
 
 use super::{AccessLog, Auditor, Exchange, RequestRecord};
-use crate::{drain::Drain, request::RequestInfo, settings::Settings};
+use crate::{drain::Drain, metrics::Metrics, request::RequestInfo, settings::Settings};
 
 /// Where the records of requests go.
 #[derive(Debug)]
 pub(crate) struct Trail {
     pub(super) access_log: AccessLog,
     pub(super) drain: Drain,
+    pub(super) metrics: Arc<Metrics>,
     /// What the settings that were last in use say: there may be none right now.
     is_json: AtomicBool,
+    masks_queries: AtomicBool,
     auditor: ArcSwapOption<Auditor>,
 }
 
 impl Trail {
-    pub(crate) fn new(access_log: AccessLog, drain: Drain) -> Arc<Self> {
+    pub(crate) fn new(access_log: AccessLog, drain: Drain, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             access_log,
             drain,
+            metrics,
             is_json: AtomicBool::new(false),
+            masks_queries: AtomicBool::new(false),
             auditor: ArcSwapOption::empty(),
         })
     }
@@ -43,19 +50,22 @@ impl Trail {
         info: &RequestInfo,
         settings: Option<&Settings>,
     ) -> Arc<Exchange> {
-        let (format, auditor) = match settings {
+        let (logging, auditor) = match settings {
             Some(settings) => self.remember(settings),
             None => self.last(),
         };
-        let request = RequestRecord::of(request, peer, info);
+        let request = RequestRecord::of(request, peer, info, logging.query_values);
+        let format = logging.format;
         Arc::new(Exchange::new(request, Arc::clone(self), format, auditor))
     }
 
-    fn remember(&self, settings: &Settings) -> (LogFormat, Option<Arc<Auditor>>) {
-        let is_json = settings.log_format == LogFormat::Json;
-        if self.is_json.load(Ordering::Relaxed) != is_json {
-            self.is_json.store(is_json, Ordering::Relaxed);
-        }
+    fn remember(&self, settings: &Settings) -> (LoggingSettings, Option<Arc<Auditor>>) {
+        let LoggingSettings {
+            format,
+            query_values,
+        } = settings.logging;
+        remember(&self.is_json, format == LogFormat::Json);
+        remember(&self.masks_queries, query_values == QueryValues::Mask);
         let auditor = settings.auditor.clone();
         let known = self.auditor.load();
         let is_known = match (&*known, &auditor) {
@@ -66,15 +76,29 @@ impl Trail {
         if !is_known {
             self.auditor.store(auditor.clone());
         }
-        (settings.log_format, auditor)
+        (settings.logging, auditor)
     }
 
-    fn last(&self) -> (LogFormat, Option<Arc<Auditor>>) {
-        let format = if self.is_json.load(Ordering::Relaxed) {
-            LogFormat::Json
-        } else {
-            LogFormat::Classic
+    fn last(&self) -> (LoggingSettings, Option<Arc<Auditor>>) {
+        let logging = LoggingSettings {
+            format: if self.is_json.load(Ordering::Relaxed) {
+                LogFormat::Json
+            } else {
+                LogFormat::Classic
+            },
+            query_values: if self.masks_queries.load(Ordering::Relaxed) {
+                QueryValues::Mask
+            } else {
+                QueryValues::Keep
+            },
         };
-        (format, self.auditor.load_full())
+        (logging, self.auditor.load_full())
+    }
+}
+
+/// Written only when it changes: every request of every thread reads it.
+fn remember(known: &AtomicBool, value: bool) {
+    if known.load(Ordering::Relaxed) != value {
+        known.store(value, Ordering::Relaxed);
     }
 }

@@ -22,7 +22,7 @@ use super::{
     mapping::IdentityMapping,
     token::{UnverifiedToken, claimed_issuer},
 };
-use crate::metrics::Metrics;
+use crate::metrics::{AcceptedTokens, Metrics};
 
 /// Distributed claims may change at their source at any time; kube-apiserver keeps every token for
 /// these ten seconds only.
@@ -62,6 +62,7 @@ pub(crate) struct IssuerAuthenticator {
     mapping: IdentityMapping,
     source: Arc<KeySource>,
     withdrawn: CancellationToken,
+    accepted: AcceptedTokens,
 }
 
 impl IssuerAuthenticator {
@@ -77,6 +78,7 @@ impl IssuerAuthenticator {
         let mapping = IdentityMapping::of(&settings).map_err(|errors| IssuerError::of(&errors))?;
         let authority = certificate_authority.as_deref();
         let known = previous.map(|previous| &previous.source);
+        let accepted = metrics.accepted_tokens(&settings.name);
         let same = known.filter(|source| source.is_for(&settings, authority));
         let source = if let Some(source) = same {
             Arc::clone(source)
@@ -101,6 +103,7 @@ impl IssuerAuthenticator {
             withdrawn: previous.map_or_else(CancellationToken::new, |previous| {
                 previous.withdrawn.clone()
             }),
+            accepted,
         })
     }
 
@@ -135,6 +138,16 @@ impl IssuerAuthenticator {
     /// Its keys go by its name from now on; settings that are not taken must not say so.
     pub(crate) fn put_to_use(&self) {
         self.source.rename(&self.settings.name);
+    }
+
+    /// Its tokens that were accepted.
+    pub(super) fn accepted(&self) -> &AcceptedTokens {
+        &self.accepted
+    }
+
+    /// When its keys were last fetched.
+    pub(crate) fn keys_fetched(&self) -> Option<SystemTime> {
+        self.source.keys_fetched()
     }
 
     /// Ends when discovery has been tried once.

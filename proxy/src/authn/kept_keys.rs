@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -25,6 +25,8 @@ pub(super) struct KeptKeys {
     pub(super) name: ArcSwap<String>,
     /// Those that were fetched.
     pub(super) keys: ArcSwapOption<KeySet>,
+    /// When they were last had.
+    pub(super) fetched_at: ArcSwapOption<SystemTime>,
     /// Those that count until then.
     pub(super) loan: Option<Loan>,
     pub(super) report: ArcSwap<Report>,
@@ -70,6 +72,7 @@ impl KeptKeys {
         Self {
             name: ArcSwap::from_pointee(name.to_owned()),
             keys: ArcSwapOption::empty(),
+            fetched_at: ArcSwapOption::empty(),
             loan,
             report: ArcSwap::from_pointee(Report {
                 state: IssuerState::Pending,

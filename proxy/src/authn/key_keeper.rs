@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use oidcproxy_crds::state::IssuerState;
@@ -190,6 +190,9 @@ impl KeyKeeper {
                     tracing::info!(%issuer, "the issuer's keys are in use");
                 }
                 self.kept.keys.store(Some(Arc::new(keys)));
+                self.kept
+                    .fetched_at
+                    .store(Some(Arc::new(SystemTime::now())));
                 self.report(IssuerState::Ready, None);
                 news
             }

@@ -7,7 +7,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use oidcproxy_crds::{state::IssuerReport, v1alpha1::settings::IssuerSettings};
@@ -141,6 +141,11 @@ impl KeySource {
             state: report.state,
             message: report.message.clone(),
         }
+    }
+
+    /// When the keys were last fetched.
+    pub(super) fn keys_fetched(&self) -> Option<SystemTime> {
+        self.kept.fetched_at.load().as_deref().copied()
     }
 
     /// Ends when discovery has been tried once.

@@ -25,14 +25,17 @@ mod reserved;
 mod strict_json;
 mod token;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
 pub(crate) use self::{
     algorithm::Algorithm,
     issuer::{IssuerAuthenticator, IssuerError},
-    passthrough::{Passthrough, TokenReviewUnavailable, TokenReviewer},
+    passthrough::{PassedToken, Passthrough, TokenReviewUnavailable, TokenReviewer},
     requester::{AnonymousUser, Requester},
     reserved::ReservedNames,
 };
@@ -229,6 +232,16 @@ pub(crate) enum AuthenticationError {
     Reserved(&'static str),
 }
 
+impl AuthenticationError {
+    /// In one word of a closed set, for metrics.
+    pub(crate) fn metric_reason(&self) -> &'static str {
+        match self {
+            Self::Token(error) => error.metric_reason(),
+            Self::Reserved(_) => "reserved_identity",
+        }
+    }
+}
+
 impl Authenticator {
     pub(crate) fn new(
         issuers: Vec<Arc<IssuerAuthenticator>>,
@@ -257,7 +270,8 @@ impl Authenticator {
     }
 
     /// Verifies a token, or finds it among those that were. At most one issuer is asked: the one
-    /// that the token names. What it refuses, nobody else is asked about.
+    /// that the token names. What it refuses, nobody else is asked about. What no issuer claims is
+    /// for the caller to count: it may be somebody's all the same.
     pub(crate) async fn authenticate(
         &self,
         token: &str,
@@ -265,13 +279,37 @@ impl Authenticator {
         let now = SystemTime::now();
         if let Some(known) = self.cache.get(token, now) {
             self.metrics.token_cache(true);
+            known.issuer.accepted().cached.inc();
             return Ok(known);
         }
         self.metrics.token_cache(false);
         if token.len() > token::MAX_TOKEN_BYTES {
-            return Err(TokenError::TooLong.into());
+            let error = TokenError::TooLong;
+            self.metrics.not_accepted("", error.metric_reason());
+            return Err(error.into());
         }
         let issuer = self.issuer_of(token).ok_or(TokenError::Unclaimed)?;
+        let began = Instant::now();
+        let verified = self.verify(token, issuer).await;
+        self.metrics.verified_in(began.elapsed());
+        match &verified {
+            Ok(verified) => {
+                issuer.accepted().verified.inc();
+                self.metrics.groups(verified.identity.groups.len());
+            }
+            Err(error) => {
+                self.metrics
+                    .not_accepted(issuer.name(), error.metric_reason());
+            }
+        }
+        verified
+    }
+
+    async fn verify(
+        &self,
+        token: &str,
+        issuer: &Arc<IssuerAuthenticator>,
+    ) -> Result<Arc<VerifiedToken>, AuthenticationError> {
         let verified = issuer.verify(token).await?;
         // Before the automatic groups are added: those are reserved too.
         if let Some(what) = self.reserved.found_in(&verified.identity) {

@@ -25,8 +25,7 @@ pub(crate) use self::{
 use crate::{
     audit::{AUDIT_ID, Exchange, RequestBody},
     identity::IdentityHeaders,
-    metrics::Guard,
-    request::{Upgrade, UpgradeProtocol},
+    request::{LongRunning, Upgrade, UpgradeProtocol},
 };
 
 /// [`oidcproxy_crds::v1alpha1::impersonation::REMOTE_CLIENT_IP`] as a header.
@@ -43,9 +42,7 @@ pub(crate) struct Forwarding<'a> {
     /// Whether the client's address travels as an extra, too.
     pub(crate) client_ip_extra: bool,
     pub(crate) upgrade: Option<Upgrade>,
-    pub(crate) is_long_running: bool,
-    /// Whether somebody behind kube-apiserver may answer.
-    pub(crate) is_proxied_further: bool,
+    pub(crate) long_running: Option<LongRunning>,
     /// How long the stream may live that the request may become.
     pub(crate) session: Session,
     /// Ends the stream that the request may become.
@@ -68,13 +65,15 @@ impl Upstream {
         mut request: Request<RequestBody>,
         forwarding: Forwarding<'_>,
         streams: &Streams,
-        counted: impl FnOnce(UpgradeProtocol) -> Guard,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let client = hyper::upgrade::on(&mut request);
         self.rewrite(&mut request, &forwarding)?;
         let mut answer = match forwarding.upgrade {
             Some(_) => self.send_alone(request).await?,
-            None => self.send(request, forwarding.is_long_running).await?,
+            None => {
+                self.send(request, forwarding.long_running.is_some())
+                    .await?
+            }
         };
         let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         match forwarding.upgrade {
@@ -84,9 +83,8 @@ impl Upstream {
                 add_upgrade(answer.headers_mut(), protocol);
                 let (end, withdrawn) = (streams.end.clone(), forwarding.withdrawn.clone());
                 let exchange = Arc::clone(forwarding.exchange);
-                let counted = counted(protocol);
                 let session = forwarding.session;
-                let stream = splice(client, upstream, end, withdrawn, session, exchange, counted);
+                let stream = splice(client, upstream, end, withdrawn, session, exchange);
                 streams.tasks.spawn(stream);
             }
             _ if switched => return Err(UpstreamError::Protocol),
@@ -94,7 +92,7 @@ impl Upstream {
             // What is proxied further may say 401 of its own; kube-apiserver says it of us.
             _ if answer.status() == StatusCode::UNAUTHORIZED
                 && forwarding.credential.is_none()
-                && !forwarding.is_proxied_further =>
+                && forwarding.long_running != Some(LongRunning::Proxy) =>
             {
                 tracing::error!("kube-apiserver does not accept our credential");
                 return Err(UpstreamError::Credential);
@@ -114,22 +112,19 @@ impl Upstream {
         request.extensions_mut().clear();
         let has_body_of_unknown_length = !request.body().is_end_stream()
             && !request.headers().contains_key(header::CONTENT_LENGTH);
-        let host =
-            HeaderValue::try_from(self.authority().as_str()).map_err(|_| UpstreamError::Request)?;
+        let client = HeaderValue::try_from(forwarding.client.to_string());
+        let client = client.map_err(|_| UpstreamError::Request)?;
         let headers = request.headers_mut();
         check_content_length(headers)?;
         // First away with what the client may not say, then what we say.
         strip_request(headers);
-        headers.insert(header::HOST, host);
+        headers.insert(header::HOST, self.host());
         if has_body_of_unknown_length {
             // hyper would leave the body of a GET out.
             headers.insert(
                 header::TRANSFER_ENCODING,
                 HeaderValue::from_static("chunked"),
             );
-        }
-        if let Ok(client) = HeaderValue::try_from(forwarding.client.to_string()) {
-            headers.insert(X_FORWARDED_FOR, client);
         }
         headers.insert(AUDIT_ID, forwarding.exchange.audit_id());
         let own = forwarding.credential.cloned();
@@ -143,12 +138,10 @@ impl Upstream {
             // As the proxy itself nothing is ever forwarded.
             None => return Err(UpstreamError::Request),
         }
-        if forwarding.client_ip_extra
-            && !is_own
-            && let Ok(client) = HeaderValue::try_from(forwarding.client.to_string())
-        {
-            headers.insert(CLIENT_IP_EXTRA, client);
+        if forwarding.client_ip_extra && !is_own {
+            headers.insert(CLIENT_IP_EXTRA, client.clone());
         }
+        headers.insert(X_FORWARDED_FOR, client);
         if let Some(Upgrade { protocol }) = forwarding.upgrade {
             add_upgrade(headers, protocol);
         }

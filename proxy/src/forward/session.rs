@@ -60,12 +60,10 @@ pub(crate) struct Session {
 impl Session {
     /// Waits for the end, if there is one.
     pub(crate) async fn end(self, flow: &Flow) -> EndReason {
-        let reason = tokio::select! {
+        tokio::select! {
             reason = self.deadline() => reason,
             () = self.idle(flow) => EndReason::IdleTimeout,
-        };
-        tracing::info!(reason = reason.as_str(), "a stream has reached its limit");
-        reason
+        }
     }
 
     async fn deadline(self) -> EndReason {

@@ -8,10 +8,7 @@ use tokio::io::copy_bidirectional_with_sizes;
 use tokio_util::sync::CancellationToken;
 
 use super::{noticed_end::NoticedEnd, session::Session};
-use crate::{
-    audit::{CountedStream, EndReason, Exchange},
-    metrics::Guard,
-};
+use crate::audit::{CountedStream, EndReason, Exchange};
 
 /// What the other side has still to say once kube-apiserver has ended: a client that does not
 /// close then would hold the stream for ever.
@@ -28,7 +25,6 @@ pub(crate) async fn splice(
     withdrawn: CancellationToken,
     session: Session,
     exchange: Arc<Exchange>,
-    _counted: Guard,
 ) {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
@@ -48,21 +44,12 @@ pub(crate) async fn splice(
                 flow.end_with(EndReason::StreamBroke);
             }
         }
-        reason = session.end(flow) => flow.end_with(reason),
+        reason = session.end(flow) => exchange.cut(reason),
         () = async {
             upstream_ended.cancelled().await;
             tokio::time::sleep(GRACE).await;
-        } => {
-            tracing::info!("a stream was cut: its client did not close after kube-apiserver");
-            flow.end_with(EndReason::HalfClosed);
-        }
-        () = end.cancelled() => {
-            tracing::info!("a stream was cut: the proxy ends");
-            flow.end_with(EndReason::DrainDeadline);
-        }
-        () = withdrawn.cancelled() => {
-            tracing::info!("a stream was cut: its issuer is not accepted any more");
-            flow.end_with(EndReason::IssuerWithdrawn);
-        }
+        } => exchange.cut(EndReason::HalfClosed),
+        () = end.cancelled() => exchange.cut(EndReason::DrainDeadline),
+        () = withdrawn.cancelled() => exchange.cut(EndReason::IssuerWithdrawn),
     }
 }

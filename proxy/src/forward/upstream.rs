@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::{
-    Request, Response, StatusCode, Uri,
+    HeaderValue, Request, Response, StatusCode, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{body::Incoming, client::conn::http1};
@@ -88,6 +88,17 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// All that [`Self::kind`] can say.
+    pub(crate) const KINDS: [&str; 7] = [
+        "unreachable",
+        "timeout",
+        "broken",
+        "protocol",
+        "redirect",
+        "credential",
+        "request",
+    ];
+
     /// What the client is answered with.
     pub(crate) fn code(&self) -> StatusCode {
         match self {
@@ -120,6 +131,8 @@ pub(crate) struct Upstream {
     client: Client<BoundedConnector, RequestBody>,
     connector: BoundedConnector,
     authority: Authority,
+    /// The authority as a header.
+    host: HeaderValue,
     base_path: String,
     credential: OwnCredential,
 }
@@ -132,6 +145,7 @@ impl Upstream {
             return Err(not_https());
         }
         let authority = server.authority().cloned().ok_or_else(not_https)?;
+        let host = HeaderValue::try_from(authority.as_str()).map_err(|_| not_https())?;
         let mut tls = config
             .rustls_client_config()
             .map_err(|error| UpstreamConfigError::Tls(Box::new(error)))?;
@@ -167,6 +181,7 @@ impl Upstream {
             client,
             connector,
             authority,
+            host,
             base_path: server.path().trim_end_matches('/').to_owned(),
             credential: own_credential(config).await?,
         })
@@ -176,8 +191,8 @@ impl Upstream {
         &self.credential
     }
 
-    pub(crate) fn authority(&self) -> &Authority {
-        &self.authority
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.host.clone()
     }
 
     /// A request's target on kube-apiserver: path and query byte for byte.

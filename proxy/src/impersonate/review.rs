@@ -1,7 +1,10 @@
 //! Whether a user may act as somebody else: the `SubjectAccessReviews` that kube-apiserver would
 //! ask itself, asked for the user, since the proxy's own right to impersonate says nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures::future::try_join_all;
@@ -192,7 +195,12 @@ impl Reviewer {
         let content = serde_json::to_vec(&spec).map_err(|error| Arc::new(error.into()))?;
         let mut key = ReviewHash::default();
         key.copy_from_slice(digest(&SHA256, &content).as_ref());
-        self.decisions.try_get_with(key, self.ask(spec)).await
+        let decision = self.decisions.entry(key);
+        let decision = decision.or_try_insert_with(self.ask(spec)).await?;
+        if !decision.is_fresh() {
+            self.metrics.remembered_review();
+        }
+        Ok(decision.into_value())
     }
 
     async fn ask(&self, spec: SubjectAccessReviewSpec) -> Result<bool, ReviewError> {
@@ -200,10 +208,12 @@ impl Reviewer {
             spec,
             ..SubjectAccessReview::default()
         };
+        let began = Instant::now();
         let answer = Api::<SubjectAccessReview>::all(self.client.clone())
             .create(&PostParams::default(), &review)
-            .await
-            .map_err(Box::new)?;
+            .await;
+        self.metrics.reviewed_in(began.elapsed());
+        let answer = answer.map_err(Box::new)?;
         let status = answer.status.ok_or(ReviewError::NoStatus)?;
         let allowed = status.allowed && status.denied != Some(true);
         self.metrics

@@ -4,10 +4,9 @@
 use http::{Method, Request};
 use percent_encoding::percent_decode_str;
 
-use super::{list_options::ListOptions, resource_path::ResourcePath};
-
-/// Subresources whose requests take as long as they like.
-const STREAMS: [&str; 5] = ["attach", "exec", "proxy", "log", "portforward"];
+use super::{
+    known_resource::known_resource, list_options::ListOptions, resource_path::ResourcePath,
+};
 
 /// What a request is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,10 +14,33 @@ pub(crate) struct RequestInfo {
     /// One of kube-apiserver's verbs, or a lower-case method for paths that are no resources; of a
     /// closed set.
     pub(crate) verb: &'static str,
-    /// Whether it may take as long as it likes: watches, logs, streams, proxied requests.
-    pub(crate) is_long_running: bool,
-    /// Whether the answer may be of somebody behind kube-apiserver.
-    pub(crate) is_proxied_further: bool,
+    /// For metrics; of a closed set.
+    pub(crate) resource: &'static str,
+    /// Set when it may take as long as it likes.
+    pub(crate) long_running: Option<LongRunning>,
+}
+
+/// What takes as long as it likes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LongRunning {
+    Watch,
+    Log,
+    /// The answer may be of somebody behind kube-apiserver.
+    Proxy,
+    /// `exec` and its kin, which hardly ever stay HTTP, and profiles.
+    Other,
+}
+
+impl LongRunning {
+    /// For metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Log => "log",
+            Self::Proxy => "proxy",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// What an authorizer would be asked about, and audit rules match.
@@ -52,17 +74,17 @@ impl RequestInfo {
         let Some(resource) = ResourcePath::parse(&path) else {
             return Self {
                 verb: method_verb(method),
-                is_long_running: is_profile(&path),
+                resource: "none",
                 // Aggregated APIs have no more than their resources.
-                is_proxied_further: false,
+                long_running: is_profile(&path).then_some(LongRunning::Other),
             };
         };
         let is_watch = || ListOptions::watches(query);
         let verb = resource_verb(method, &resource, is_watch);
         Self {
             verb: verb.unwrap_or_else(|| method_verb(method)),
-            is_long_running: is_long_running(verb, &resource),
-            is_proxied_further: verb == Some("proxy") || resource.subresource == "proxy",
+            resource: known_resource(resource.group, resource.resource),
+            long_running: long_running(verb, &resource),
         }
     }
 }
@@ -99,7 +121,7 @@ impl Attributes {
         };
         Self {
             verb: verb.unwrap_or_default().to_owned(),
-            is_long_running: is_long_running(verb, &parsed),
+            is_long_running: long_running(verb, &parsed).is_some(),
             resource: Some(resource),
             path,
         }
@@ -129,8 +151,15 @@ fn resource_verb(
     })
 }
 
-fn is_long_running(verb: Option<&str>, path: &ResourcePath<'_>) -> bool {
-    matches!(verb, Some("watch" | "proxy")) || STREAMS.contains(&path.subresource)
+/// As kube-apiserver has it.
+fn long_running(verb: Option<&str>, path: &ResourcePath<'_>) -> Option<LongRunning> {
+    match (verb, path.subresource) {
+        (Some("proxy"), _) | (_, "proxy") => Some(LongRunning::Proxy),
+        (Some("watch"), _) => Some(LongRunning::Watch),
+        (_, "log") => Some(LongRunning::Log),
+        (_, "attach" | "exec" | "portforward") => Some(LongRunning::Other),
+        _ => None,
+    }
 }
 
 fn is_profile(path: &str) -> bool {
@@ -161,7 +190,7 @@ mod tests {
             .body(())
             .unwrap();
         let info = RequestInfo::of(&request);
-        (info.verb, info.is_long_running)
+        (info.verb, info.long_running.is_some())
     }
 
     /// Verb, then group/version, namespace, resource/subresource and name.

@@ -3,6 +3,7 @@
 mod client_address;
 mod credentials;
 mod info;
+mod known_resource;
 mod list_options;
 mod resource_path;
 mod target;
@@ -13,7 +14,7 @@ use http::Method;
 pub(crate) use self::{
     client_address::TrustedProxies,
     credentials::{Credentials, strip_subprotocol_tokens},
-    info::{Attributes, ObjectReference, RequestInfo},
+    info::{Attributes, LongRunning, ObjectReference, RequestInfo},
     target::check_head,
     upgrade::{Upgrade, UpgradeProtocol},
 };

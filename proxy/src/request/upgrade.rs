@@ -43,9 +43,14 @@ impl UpgradeProtocol {
         }
     }
 
+    /// What an answer has agreed to.
+    pub(crate) fn of_answer(headers: &HeaderMap) -> Option<Self> {
+        only(headers).and_then(Self::from_header)
+    }
+
     /// Whether headers agree to this very protocol.
     pub(crate) fn is_in(self, headers: &HeaderMap) -> bool {
-        only(headers).and_then(Self::from_header) == Some(self)
+        Self::of_answer(headers) == Some(self)
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::RecordedBody;
+use crate::{audit::RecordedBody, body::BodyError};
 
 /// How often idleness is looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -99,12 +99,12 @@ pub(super) struct BusyBody {
 
 impl Body for BusyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(context)
     }
 

@@ -8,8 +8,7 @@ use oidcproxy_crds::v1alpha1::{
         ClaimMappings, ClaimValidationRule, NEVER_ALLOWED_GROUPS, PrefixedClaimOrExpression,
         RESERVED_PREFIXES,
     },
-    logging::LogFormat,
-    settings::{DrainSettings, IssuerSettings, Settings},
+    settings::{DrainSettings, IssuerSettings, LoggingSettings, Settings},
 };
 
 use crate::authn::Algorithm;
@@ -118,7 +117,7 @@ pub(crate) enum FlagError {
 pub(crate) fn base_settings(
     allowed_reserved_groups: Vec<String>,
     drain: DrainSettings,
-    log_format: LogFormat,
+    logging: LoggingSettings,
 ) -> Result<Settings, FlagError> {
     let never = |group: &&String| NEVER_ALLOWED_GROUPS.contains(&group.as_str());
     if let Some(group) = allowed_reserved_groups.iter().find(never) {
@@ -130,7 +129,7 @@ pub(crate) fn base_settings(
     // Whoever runs the proxy by hand grants it the keys by hand: the cluster decides.
     settings.impersonation.as_extra_keys = vec!["*".to_owned()];
     settings.drain = drain;
-    settings.logging.format = log_format;
+    settings.logging = logging;
     Ok(settings)
 }
 

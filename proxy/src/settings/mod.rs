@@ -11,7 +11,7 @@ mod request_path;
 mod store;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -40,10 +40,9 @@ use oidcproxy_crds::{
         self,
         impersonation::{ClientIpExtra, ClientRequests, Constrained, StaticExtra},
         issuer_expressions, issuer_rules,
-        logging::LogFormat,
         network::{Network, NetworkError},
         serving::{ProxyProtocol, TlsVersion},
-        settings::DrainSettings,
+        settings::{DrainSettings, LoggingSettings},
     },
 };
 
@@ -51,6 +50,8 @@ use oidcproxy_crds::{
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) revision: String,
+    /// When they were taken.
+    pub(crate) taken: SystemTime,
     pub(crate) authenticator: Authenticator,
     pub(crate) passthrough: Option<Passthrough>,
     pub(crate) client_requests: ClientRequests,
@@ -65,7 +66,7 @@ pub(crate) struct Settings {
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: ClientLimits,
     pub(crate) min_tls_version: TlsVersion,
-    pub(crate) log_format: LogFormat,
+    pub(crate) logging: LoggingSettings,
     pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) drain: DrainSettings,
 }
@@ -169,6 +170,7 @@ impl Settings {
         });
         Ok(Self {
             revision: wire.revision,
+            taken: SystemTime::now(),
             passthrough,
             authenticator: Authenticator::new(
                 issuers,
@@ -188,7 +190,7 @@ impl Settings {
             sessions: wire.sessions.into(),
             limits: (&wire.limits).into(),
             min_tls_version: wire.serving.min_tls_version,
-            log_format: wire.logging.format,
+            logging: wire.logging,
             auditor,
             drain: wire.drain,
         })
@@ -199,6 +201,14 @@ impl Settings {
             .issuers()
             .iter()
             .map(|issuer| issuer.report())
+            .collect()
+    }
+
+    /// When each issuer's keys were last fetched, of those that ever were.
+    pub(crate) fn keys_fetched(&self) -> Vec<(String, SystemTime)> {
+        let issuers = self.authenticator.issuers().iter();
+        issuers
+            .filter_map(|issuer| Some((issuer.name().to_owned(), issuer.keys_fetched()?)))
             .collect()
     }
 

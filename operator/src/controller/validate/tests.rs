@@ -102,7 +102,7 @@ fn a_full_spec_of_what_is_implemented_is_fine() {
         "service": {"type": "NodePort", "port": 8443},
         "exposure": {"gateway": {"parentRefs": [{"name": "outside"}]}, "ingress": {"annotations": {"a": "b"}}}, "audit": {}, "sessions": {}, "limits": {},
         "networkPolicy": {"mode": "Managed", "egress": {"mode": "Strict"}},
-        "logging": {"format": "JSON"},
+        "logging": {"format": "JSON", "queryValues": "Mask"},
         "drain": {"delay": "0s", "deadline": "10s"},
         "kubeconfig": {"issuer": "corp", "clientID": "kubernetes", "extraScopes": ["groups"]},
     });
