@@ -92,3 +92,36 @@ fn add(counter: &AtomicU64, bytes: usize) {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     counter.fetch_add(bytes, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The words that a function of this name can say.
+    fn words(code: &str, function: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for body in code.split(&format!("fn {function}(")).skip(1) {
+            let body = body.split("\n    }\n").next().unwrap();
+            found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+        assert!(!found.is_empty(), "no {function}");
+        found
+    }
+
+    #[test]
+    fn the_documented_reasons_are_those_that_there_are() {
+        let mut reasons = words(include_str!("ending.rs"), "as_str");
+        reasons.extend(words(include_str!("../refusal.rs"), "metric_reason"));
+        reasons.extend(words(include_str!("../authn/mod.rs"), "metric_reason"));
+        let text = include_str!("../../../docs/logs.md");
+        let (_, section) = text.split_once("\n### Reasons\n").unwrap();
+        let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
+        let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+        let documented: BTreeSet<String> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(reasons, documented);
+    }
+}
