@@ -130,6 +130,37 @@ async fn static_extras_are_carried_by_every_request() {
 }
 
 #[tokio::test]
+async fn without_being_asked_for_there_are_no_extras() {
+    let bed = bed(&[]).await;
+    for protocol in Protocol::BOTH {
+        let reply = bed.send(protocol, call(&bed, &["203.0.113.9"])).await;
+        reply.assert_status(200);
+        let seen = bed.api.forwarded().pop().unwrap();
+        let extras = seen.names("impersonate-extra-");
+        assert!(extras.is_empty(), "{extras:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_and_static_extras_come_together_and_alone() {
+    let bed = bed(&[
+        "--extra-user-header-client-ip",
+        "--extra-user-headers=key1=foo,key2=foo,key1=bar",
+    ])
+    .await;
+    for protocol in Protocol::BOTH {
+        let reply = bed.send(protocol, call(&bed, &[])).await;
+        reply.assert_status(200);
+        let extras = json!({
+            "key1": ["foo", "bar"], "key2": ["foo"], "remote-client-ip": ["127.0.0.1"],
+        });
+        assert_eq!(reply.json()["extra"], extras);
+        let seen = bed.api.forwarded().pop().unwrap();
+        assert_eq!(seen.names("impersonate-extra-").len(), 4, "{seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_proxy_protocol_of_trusted_proxies_is_read() {
     let bed = bed(&[TRUSTED, "--proxy-protocol", "--extra-user-header-client-ip"]).await;
     let line = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n".to_vec();

@@ -236,6 +236,27 @@ async fn an_outage_keeps_the_keys_that_are_there() {
 }
 
 #[tokio::test]
+async fn an_outage_leaves_a_ready_proxy_ready() {
+    let bed = Bed::start().await;
+    let known = bed.token("alice", &[]);
+    bed.get_with(Protocol::H1, &known).await.assert_status(200);
+    bed.issuer.down().await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        let ready = bed.proxy.probe("/ready").await.unwrap();
+        ready.assert_status(200);
+        // Those who are logged in, and those who log in now.
+        for protocol in Protocol::BOTH {
+            bed.get_with(protocol, &known).await.assert_status(200);
+            let fresh = bed.token("bob", &[]);
+            bed.get_with(protocol, &fresh).await.assert_status(200);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(bed.proxy.probe("/ready").await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn an_issuer_that_withdraws_all_keys_has_withdrawn_all() {
     let bed = Bed::start().await;
     let (cached, new) = (bed.token("alice", &[]), bed.token("bob", &[]));

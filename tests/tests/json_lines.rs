@@ -267,6 +267,43 @@ async fn watches_are_seen_while_they_run() {
 }
 
 #[tokio::test]
+async fn whatever_may_run_for_long_is_seen_while_it_runs() {
+    let bed = bed().await;
+    let events = Events::default();
+    bed.api.answer("/api/v1", Answer::Watch(events.clone()));
+    let token = bed.token("jane", &[]);
+    for protocol in Protocol::BOTH {
+        for path in [
+            "/api/v1/namespaces/web/pods/a/log?follow=true",
+            "/api/v1/namespaces/web/pods/a/proxy/events?",
+            "/api/v1/namespaces/web/services/a/proxy/?",
+            "/api/v1/nodes/n/proxy/logs/?",
+        ] {
+            let path = format!("{path}&{protocol:?}");
+            let call = Call::get(&path).bearer(&token);
+            let mut answer = bed.client.stream(protocol, call).await.unwrap();
+            assert_eq!(line(&bed, "started", &path).await["status"], 200);
+            assert_eq!(lines_of(&bed, &path).len(), 1);
+            events.end();
+            assert_eq!(answer.next().await.unwrap(), None);
+            line(&bed, "completed", &path).await;
+        }
+    }
+    // What fails at once has not begun, and a list never takes long.
+    bed.api
+        .answer("/api/v1/namespaces", Answer::Json(403, json!({})));
+    for path in [
+        "/api/v1/namespaces/web/pods/b/log",
+        "/api/v1/namespaces/web/pods",
+    ] {
+        let call = Call::get(path).bearer(&token);
+        bed.send(Protocol::H1, call).await.assert_status(403);
+        line(&bed, "completed", path).await;
+        assert_eq!(lines_of(&bed, path).len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn streams_are_counted_until_they_end() {
     let bed = bed().await;
     bed.api.answer("/exec", Answer::Upgrade(Upgrade::default()));

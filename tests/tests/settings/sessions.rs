@@ -79,6 +79,43 @@ async fn streams_end_after_their_longest_time() {
     assert_ends(&bed, &token, Duration::from_millis(900), "max_duration").await;
 }
 
+/// The Classic line of a stream is written when it begins.
+#[tokio::test]
+async fn the_end_of_a_stream_is_told_with_what_it_was() {
+    let bed = Bed::with(|settings| settings.sessions.max_duration_seconds = Some(1)).await;
+    bed.api
+        .answer("/api/v1/pods?watch", Answer::Watch(Events::default()));
+    bed.api.answer(
+        "/api/v1/namespaces/default/pods/web/exec",
+        Answer::Upgrade(Upgrade::default()),
+    );
+    let token = bed.issuer.token("alice", &[]);
+    let call = Call::get(WATCH)
+        .bearer(&token)
+        .header("audit-id", "of-the-watch");
+    let mut watch = bed.client.stream(Protocol::H2, call).await.unwrap();
+    let mut raw = exec(&bed, &token).await;
+    assert_eq!(watch.next().await.unwrap(), None);
+    assert!(raw.rest().await.unwrap().is_empty());
+    let exec_id = bed
+        .api
+        .forwarded()
+        .pop()
+        .unwrap()
+        .value("audit-id")
+        .unwrap();
+    for (id, path) in [
+        ("of-the-watch", "/api/v1/pods"),
+        (&*exec_id, "/api/v1/namespaces/default/pods/web/exec"),
+    ] {
+        let told = format!("reason=\"max_duration\" audit_id=\"{id}\" path=\"{path}\"");
+        let line = bed.proxy.process.stderr.wait(&told, |line| {
+            line.contains("a stream was cut") && line.contains(&told)
+        });
+        line.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn streams_end_with_their_token() {
     let bed = bed(SessionSettings {
