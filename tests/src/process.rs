@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -59,6 +59,8 @@ pub struct Process {
     name: String,
     child: Child,
     readers: Vec<thread::JoinHandle<()>>,
+    /// Open and never read, if the output is not collected.
+    unread: Option<ChildStdout>,
     /// What it wrote to standard output.
     pub stdout: Lines,
     /// What it wrote to standard error.
@@ -68,6 +70,14 @@ pub struct Process {
 impl Process {
     /// Starts `program`.
     pub fn start(program: &Path, args: &[String], env: &[(String, String)]) -> Result<Self> {
+        let mut process = Self::start_unread(program, args, env)?;
+        let output = process.unread.take().context("stdout is piped")?;
+        process.readers.push(process.stdout.collect(output));
+        Ok(process)
+    }
+
+    /// Starts `program` and reads nothing of its standard output: once the pipe is full, writing stands still.
+    pub fn start_unread(program: &Path, args: &[String], env: &[(String, String)]) -> Result<Self> {
         let name = program.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         // The parent may be killed without a chance to clean up: the kernel then ends the child.
@@ -92,12 +102,10 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let (stdout, stderr) = (Lines::default(), Lines::default());
-        let readers = vec![
-            stdout.collect(child.stdout.take().context("stdout is piped")?),
-            stderr.collect(child.stderr.take().context("stderr is piped")?),
-        ];
+        let readers = vec![stderr.collect(child.stderr.take().context("stderr is piped")?)];
         Ok(Self {
             name,
+            unread: child.stdout.take(),
             child,
             readers,
             stdout,

@@ -49,6 +49,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     ready_path: &'static str,
     own_token_file: bool,
+    output_is_read: bool,
     issuer_ca: Option<String>,
     upstream: String,
     upstream_ca: String,
@@ -70,6 +71,7 @@ impl Setup {
             env: Vec::new(),
             ready_path: "/ready",
             own_token_file: false,
+            output_is_read: true,
             issuer_ca: None,
             upstream: url.to_owned(),
             upstream_ca: ca_pem.to_owned(),
@@ -162,6 +164,13 @@ impl Setup {
         self
     }
 
+    /// Nobody reads the proxy's standard output.
+    #[must_use]
+    pub fn unread_output(mut self) -> Self {
+        self.output_is_read = false;
+        self
+    }
+
     /// Which path tells that the start is complete, instead of `/ready`.
     #[must_use]
     pub fn wait_for(mut self, path: &'static str) -> Self {
@@ -236,7 +245,11 @@ impl Setup {
         for arg in &mut args {
             *arg = arg.replace("{dir}", &folder);
         }
-        let process = Process::start(&binary()?, &args, &self.env)?;
+        let process = if self.output_is_read {
+            Process::start(&binary()?, &args, &self.env)?
+        } else {
+            Process::start_unread(&binary()?, &args, &self.env)?
+        };
         Ok(ProxyUnderTest {
             process,
             port,
