@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod acting_as;
 mod refusals;
 mod splice;
 mod subprotocol;

@@ -152,36 +152,6 @@ async fn connection_headers_do_not_remove_the_identity_of_upgrades() {
 }
 
 #[tokio::test]
-async fn acting_as_somebody_else_is_reviewed_for_streams_too() {
-    let bed = agreeing(Vec::new()).await;
-    bed.api
-        .reviews()
-        .allow_impersonate("alice", "", "users", "bob");
-    for lines in [&SPDY[..], &WEBSOCKET[..]] {
-        let bearer = bearer(&bed);
-        let with = |user| [&[&*bearer, user], lines].concat();
-        let denied = open(&bed, "POST", &with("Impersonate-User: carol"))
-            .await
-            .reply()
-            .await;
-        denied.unwrap().assert_refusal(403);
-        bed.api.assert_untouched();
-    }
-    let bearer = bearer(&bed);
-    let lines = [&[&*bearer, "Impersonate-User: bob"], &SPDY[..]].concat();
-    assert_eq!(
-        open(&bed, "POST", &lines)
-            .await
-            .head()
-            .await
-            .unwrap()
-            .status,
-        101
-    );
-    assert_eq!(bed.api.only().user().as_deref(), Some("bob"));
-}
-
-#[tokio::test]
 async fn our_own_credential_is_not_the_clients_fault() {
     let bed = Bed::start().await;
     let bearer = bearer(&bed);
