@@ -117,10 +117,12 @@ async fn static_extras_are_carried_by_every_request() {
         let call = headers.iter().fold(call(&bed, &[]), |call, (name, value)| {
             call.header(name, value)
         });
-        let reply = bed.send(Protocol::H2, call).await;
-        reply.assert_status(200);
-        assert_eq!(reply.json()["extra"]["via"], json!(["edge"]));
-        assert_eq!(reply.json()["extra"]["team"], json!(["a", "b"]));
+        for protocol in Protocol::BOTH {
+            let reply = bed.send(protocol, call.clone()).await;
+            reply.assert_status(200);
+            assert_eq!(reply.json()["extra"]["via"], json!(["edge"]));
+            assert_eq!(reply.json()["extra"]["team"], json!(["a", "b"]));
+        }
     }
     for wrong in ["--extra-user-headers=a=b=c", "--extra-user-headers=a"] {
         let started = Bed::try_with(|setup, _| setup.flag(wrong)).await;

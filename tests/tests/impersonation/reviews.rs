@@ -30,7 +30,10 @@ async fn the_review_speaks_of_the_whole_requester() {
     let call = Call::get(PODS)
         .bearer(&bed.issuer.sign(&token))
         .header("impersonate-user", "bob");
-    bed.send(Protocol::H1, call).await.assert_refusal(403);
+    for protocol in Protocol::BOTH {
+        bed.send(protocol, call.clone()).await.assert_refusal(403);
+    }
+    // Once: whoever asks over the other protocol is the same requester.
     let asked = bed.api.reviews().asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0]["user"], "alice");
@@ -68,18 +71,20 @@ async fn every_part_is_reviewed_as_kube_apiserver_does() {
     for right in &expected {
         bed.api.reviews().allow("alice", right.clone());
     }
-    let reply = send(&bed, Protocol::H1, &headers).await;
-    reply.assert_status(200);
-    assert_eq!(reviewed(&bed), expected);
-    let seen = bed.api.only();
-    assert_eq!(seen.user().as_deref(), Some("bob"));
-    assert_eq!(seen.value("impersonate-uid").as_deref(), Some("77"));
-    assert_eq!(
-        seen.groups(),
-        ["a, system:masters", "b", "system:authenticated"]
-    );
-    assert_eq!(seen.extra("acme.example/project"), ["p1", "p2"]);
-    assert_eq!(seen.extra("scopes"), ["view"]);
+    for protocol in Protocol::BOTH {
+        let reply = send(&bed, protocol, &headers).await;
+        reply.assert_status(200);
+        assert_eq!(reviewed(&bed), expected);
+        let seen = bed.api.forwarded().pop().unwrap();
+        assert_eq!(seen.user().as_deref(), Some("bob"));
+        assert_eq!(seen.value("impersonate-uid").as_deref(), Some("77"));
+        assert_eq!(
+            seen.groups(),
+            ["a, system:masters", "b", "system:authenticated"]
+        );
+        assert_eq!(seen.extra("acme.example/project"), ["p1", "p2"]);
+        assert_eq!(seen.extra("scopes"), ["view"]);
+    }
 }
 
 #[tokio::test]
@@ -105,7 +110,9 @@ async fn one_missing_right_is_enough() {
             .header("impersonate-group", "ops")
             .header("impersonate-uid", "77")
             .header("impersonate-extra-scopes", "view");
-        bed.send(Protocol::H2, call).await.assert_refusal(403);
+        for protocol in Protocol::BOTH {
+            bed.send(protocol, call.clone()).await.assert_refusal(403);
+        }
     }
     bed.api.assert_untouched();
 }
@@ -118,9 +125,11 @@ async fn service_accounts_are_reviewed_as_such() {
     bed.api
         .reviews()
         .allow_impersonate("alice", "", "users", name);
-    send(&bed, Protocol::H1, &[("impersonate-user", name)])
-        .await
-        .assert_refusal(403);
+    for protocol in Protocol::BOTH {
+        send(&bed, protocol, &[("impersonate-user", name)])
+            .await
+            .assert_refusal(403);
+    }
     let expected = json!({"verb": "impersonate", "resource": "serviceaccounts", "namespace": "web", "name": "deployer"});
     assert_eq!(reviewed(&bed), std::slice::from_ref(&expected));
     bed.api.assert_untouched();
@@ -129,17 +138,19 @@ async fn service_accounts_are_reviewed_as_such() {
     let call = Call::get(PODS)
         .bearer(&bed.token("carol", &[]))
         .header("impersonate-user", name);
-    let reply = bed.send(Protocol::H1, call).await;
-    reply.assert_status(200);
-    assert_eq!(reply.json()["user"], name);
-    assert_eq!(
-        reply.json()["groups"],
-        json!([
-            "system:serviceaccounts",
-            "system:serviceaccounts:web",
-            "system:authenticated"
-        ])
-    );
+    for protocol in Protocol::BOTH {
+        let reply = bed.send(protocol, call.clone()).await;
+        reply.assert_status(200);
+        assert_eq!(reply.json()["user"], name);
+        assert_eq!(
+            reply.json()["groups"],
+            json!([
+                "system:serviceaccounts",
+                "system:serviceaccounts:web",
+                "system:authenticated"
+            ])
+        );
+    }
 }
 
 #[tokio::test]
@@ -155,18 +166,20 @@ async fn a_review_without_answer_is_a_no() {
         ReviewMode::Hang,
     ] {
         bed.api.reviews().set_mode(mode.clone());
-        let start = Instant::now();
-        let reply = send(&bed, Protocol::H1, &[("impersonate-user", "bob")]).await;
-        assert!(
-            matches!(reply.status, 403 | 500 | 503 | 504),
-            "{mode:?}: {reply:?}"
-        );
-        reply.assert_refusal(reply.status);
-        assert!(
-            start.elapsed() < Duration::from_secs(12),
-            "{mode:?}: {:?}",
-            start.elapsed()
-        );
+        for protocol in Protocol::BOTH {
+            let start = Instant::now();
+            let reply = send(&bed, protocol, &[("impersonate-user", "bob")]).await;
+            assert!(
+                matches!(reply.status, 403 | 500 | 503 | 504),
+                "{mode:?}: {reply:?}"
+            );
+            reply.assert_refusal(reply.status);
+            assert!(
+                start.elapsed() < Duration::from_secs(12),
+                "{mode:?}: {:?}",
+                start.elapsed()
+            );
+        }
     }
     bed.api.assert_untouched();
     // And the failure is not remembered.
@@ -182,13 +195,15 @@ async fn decisions_are_remembered_for_the_requester_alone_and_not_for_long() {
     bed.api
         .reviews()
         .allow_impersonate("alice", "", "users", "bob");
-    for _ in 0..5 {
-        send(&bed, Protocol::H1, &[("impersonate-user", "bob")])
-            .await
-            .assert_status(200);
+    for _ in 0..3 {
+        for protocol in Protocol::BOTH {
+            send(&bed, protocol, &[("impersonate-user", "bob")])
+                .await
+                .assert_status(200);
+        }
     }
     let asked = bed.api.reviews().asked().len();
-    assert!(asked < 5, "{asked} reviews for five equal requests");
+    assert!(asked < 6, "{asked} reviews for six equal requests");
     for (user, groups) in [("carol", &["dev"][..]), ("alice", &["dev", "x"])] {
         let call = Call::get(PODS)
             .bearer(&bed.token(user, groups))
@@ -224,9 +239,11 @@ async fn many_values_are_refused_before_any_review() {
         .allow("alice", json!({"verb": "impersonate"}));
     let mut headers = vec![("impersonate-user", "bob")];
     headers.resize(200, ("impersonate-group", "ops"));
-    let reply = send(&bed, Protocol::H2, &headers).await;
-    assert!(matches!(reply.status, 400 | 403 | 431), "{reply:?}");
-    reply.assert_refusal(reply.status);
+    for protocol in Protocol::BOTH {
+        let reply = send(&bed, protocol, &headers).await;
+        assert!(matches!(reply.status, 400 | 403 | 431), "{reply:?}");
+        reply.assert_refusal(reply.status);
+    }
     bed.api.assert_untouched();
     assert!(bed.api.reviews().asked().is_empty());
 }

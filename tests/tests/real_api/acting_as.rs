@@ -161,11 +161,6 @@ async fn acting_as_others_is_as_kube_apiserver_has_it() {
         for (wish, headers) in wishes {
             let own = review(headers);
             let own = direct.send(Protocol::H1, own).await.unwrap();
-            let proxied = bed.who(&token, headers).await;
-            println!(
-                "{:<24}{wish:<16}{:<8}{:<8}",
-                name, own.status, proxied.status
-            );
             let identity = |reply: &Reply| {
                 let mut info = reply.json()["status"]["userInfo"].clone();
                 if let Some(extra) = info.get_mut("extra").and_then(Value::as_object_mut) {
@@ -176,10 +171,18 @@ async fn acting_as_others_is_as_kube_apiserver_has_it() {
                 }
                 info
             };
-            let same = own.status == proxied.status
-                && (own.status != 201 || identity(&own) == identity(&proxied));
-            if !same {
-                different.push(format!("{name} {wish}: {own:?} {proxied:?}"));
+            for protocol in Protocol::BOTH {
+                let call = review(headers).bearer(&token);
+                let proxied = bed.send(protocol, call).await;
+                println!(
+                    "{:<24}{wish:<16}{:<8}{:<8}",
+                    name, own.status, proxied.status
+                );
+                let same = own.status == proxied.status
+                    && (own.status != 201 || identity(&own) == identity(&proxied));
+                if !same {
+                    different.push(format!("{name} {wish} {protocol:?}: {own:?} {proxied:?}"));
+                }
             }
         }
     }

@@ -14,16 +14,15 @@ fn assert_too_many(reply: &Reply) {
 #[tokio::test]
 async fn a_user_has_a_rate_of_their_own() {
     let bed = Bed::with(|settings| settings.limits.requests_per_user = Some(2)).await;
-    let mut statuses = Vec::new();
-    for _ in 0..20 {
-        statuses.push(bed.get(Protocol::H1, "alice", &[]).await);
+    for (protocol, user) in Protocol::BOTH.into_iter().zip(["alice", "carol"]) {
+        let mut replies = Vec::new();
+        for _ in 0..20 {
+            replies.push(bed.get(protocol, user, &[]).await);
+        }
+        replies.retain(|reply| reply.status != 200);
+        assert!(replies.len() >= 5, "{protocol:?}: {} of 20", replies.len());
+        replies.iter().for_each(assert_too_many);
     }
-    let refused: Vec<_> = statuses
-        .iter()
-        .filter(|reply| reply.status != 200)
-        .collect();
-    assert!(refused.len() >= 5, "{} of 20 refused", refused.len());
-    refused.into_iter().for_each(assert_too_many);
     bed.get(Protocol::H2, "bob", &[]).await.assert_status(200);
 }
 
@@ -31,15 +30,17 @@ async fn a_user_has_a_rate_of_their_own() {
 async fn an_address_without_a_credential_has_a_rate() {
     let bed = Bed::with(|settings| settings.limits.unauthenticated_per_address = Some(2)).await;
     bed.get(Protocol::H1, "alice", &[]).await.assert_status(200);
-    let mut last = None;
-    for _ in 0..20 {
-        let call = Call::get("/api/v1/pods").bearer("nonsense");
-        last = Some(bed.client.send(Protocol::H1, call).await.unwrap());
-        if last.as_ref().is_some_and(|reply| reply.status == 429) {
-            break;
+    for protocol in Protocol::BOTH {
+        let mut last = None;
+        for _ in 0..20 {
+            let call = Call::get("/api/v1/pods").bearer("nonsense");
+            last = Some(bed.client.send(protocol, call).await.unwrap());
+            if last.as_ref().is_some_and(|reply| reply.status == 429) {
+                break;
+            }
         }
+        assert_too_many(&last.unwrap());
     }
-    assert_too_many(&last.unwrap());
 }
 
 #[tokio::test]
