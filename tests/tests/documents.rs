@@ -9,7 +9,9 @@
 )]
 
 use std::{
+    fs,
     io::Write as _,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -46,5 +48,38 @@ fn the_claims_of_any_token_are_shown() {
         let output = shell.wait_with_output().unwrap();
         assert!(output.status.success());
         assert_eq!(String::from_utf8(output.stdout).unwrap(), claims);
+    }
+}
+
+/// The files of a suite, here or on the cluster.
+fn files(suite: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = root.join("tests");
+    let file = format!("{suite}.rs");
+    let mut files = vec![
+        tests.join(&file),
+        root.join("../e2e-kind/tests/suite").join(&file),
+    ];
+    let folder = fs::read_dir(tests.join(suite)).into_iter().flatten();
+    files.extend(folder.map(|entry| entry.unwrap().path()));
+    files.retain(|file| file.exists());
+    files
+}
+
+#[test]
+fn the_tests_that_a_reader_is_pointed_to_are_there() {
+    let document = include_str!("../../docs/kube-oidc-proxy.md");
+    let (_, table) = document.split_once("## Its end-to-end suite").unwrap();
+    let named: Vec<_> = table
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|word| word.split_once("::"))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    for (suite, name) in named {
+        let test = format!("fn {name}(");
+        let is_there = |file: &PathBuf| fs::read_to_string(file).unwrap().contains(&test);
+        assert!(files(suite).iter().any(is_there), "{suite}::{name}");
     }
 }

@@ -190,9 +190,10 @@ async fn a_start_without_issuer_succeeds_once_the_issuer_is_there() {
         assert!(matches!(reply.status, 401 | 503), "{reply:?}");
     }
     api.assert_untouched();
+    // Others may have tokens of another issuer.
+    proxy.wait_probe("/ready", 200).await.unwrap();
     issuer.up().await.unwrap();
     until(&client, &token, 200, Duration::from_secs(30)).await;
-    proxy.wait_probe("/ready", 200).await.unwrap();
 }
 
 /// Keys that are there stay in use while the issuer does this.
