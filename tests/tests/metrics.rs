@@ -43,7 +43,7 @@ fn documented(section: &str) -> BTreeMap<String, Shape> {
     rows.map(row).collect()
 }
 
-/// The families of an OpenMetrics text, by the names that queries use.
+/// The families of an `OpenMetrics` text, by the names that queries use.
 fn exposed(text: &str) -> BTreeMap<String, Shape> {
     let mut families = BTreeMap::new();
     let mut last = String::new();
