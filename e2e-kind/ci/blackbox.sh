@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source e2e-kind/ci/suites.sh
 suites_of black-box
-cargo test --locked --quiet -p oidcproxy-tests --lib --bins "${suites[@]}"
+cargo test --no-fail-fast --locked --quiet -p oidcproxy-tests --lib --bins "${suites[@]}"
