@@ -3,9 +3,13 @@
 # The node's programs are built from the start: their downloads and links use what rustc leaves idle.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source e2e-kind/cluster/settings.sh
 
-mkdir -p .cache/logs
-e2e-kind/cluster/build.sh all >.cache/logs/prebuild.log 2>&1 &
+mkdir -p "$CACHE_DIR/logs"
+setsid e2e-kind/cluster/build.sh all >"$CACHE_DIR/logs/prebuild.log" 2>&1 &
+prebuild=$!
+# A background process does not hear Ctrl-C.
+trap 'kill "$prebuild" 2>/dev/null; exit 130' INT TERM
 
 summary=()
 failed=()

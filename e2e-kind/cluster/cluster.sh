@@ -4,14 +4,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 source "$CLUSTER_DIR/progress.sh"
 
-# provider: kind where it can work, else a node without Docker. CLUSTER_PROVIDER=node|kind decides otherwise.
+# provider: kind where a Docker engine answers, else a node without Docker. CLUSTER_PROVIDER=node|kind decides otherwise.
 provider() {
   local chosen=${CLUSTER_PROVIDER:-}
   [[ -n $chosen ]] || chosen=$(sed -n 's/^CLUSTER_PROVIDER=//p' "$ENV_FILE" 2>/dev/null || true)
   if [[ -z $chosen ]]; then
     chosen=node
     # A docker command alone says nothing: its engine must answer.
-    if command -v kind >/dev/null && timeout 10 docker info >/dev/null 2>&1; then chosen=kind; fi
+    if timeout 10 docker info >/dev/null 2>&1; then chosen=kind; fi
   fi
   [[ $chosen == node || $chosen == kind ]] || die "CLUSTER_PROVIDER is node or kind, not $chosen"
   echo "$chosen"

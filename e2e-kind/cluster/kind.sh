@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The cluster by kind, where a Docker engine answers. Sourced by cluster.sh.
 #
-# This path could not be run where it was written (no Docker engine): what it relies on is kind's documented behaviour.
+# The project's own runs have no Docker engine and do not cover this: what it relies on is kind's documented behaviour.
 # kind brings CoreDNS, and since v0.24 a CNI that enforces NetworkPolicy. KIND_IMAGE chooses another node image.
 
 KIND_NODE=$KIND_CLUSTER-control-plane
@@ -16,6 +16,9 @@ kind_addresses() {
   HOST_IP=$(docker network inspect --format '{{range .IPAM.Config}}{{.Gateway}}{{"\n"}}{{end}}' kind | grep -m 1 -F .)
 }
 
+# The program of modules/kind, whatever else the machine has.
+kind() { "$BIN_DIR/kind" "$@"; }
+
 kind_healthy() {
   [[ -f $ENV_FILE && -f $ADMIN_KUBECONFIG ]] || return 1
   kind get clusters 2>/dev/null | grep -qx "$KIND_CLUSTER" || return 1
@@ -28,6 +31,7 @@ kind_up() {
   need_packages openssl:openssl python3:python3 curl:curl
   mkdir -p "$BIN_DIR" "$CACHE_DIR/logs" "$CACHE_DIR/images" "$LOG_DIR"
   "$CLUSTER_DIR/clients.sh"
+  "$CLUSTER_DIR/build.sh" kind
   kind_down
   mkdir -p "$LOG_DIR"
   cat >"$STATE_DIR/kind.yaml" <<YAML
@@ -61,7 +65,7 @@ kind_down() {
   for range in "$POD_CIDR" "$SERVICE_CIDR"; do
     [[ -z $(ip route show exact "$range") ]] || "${as_root[@]}" ip route delete "$range" || true
   done
-  if kind get clusters 2>/dev/null | grep -qx "$KIND_CLUSTER"; then
+  if [[ -x $BIN_DIR/kind ]] && kind get clusters 2>/dev/null | grep -qx "$KIND_CLUSTER"; then
     kind delete cluster --name "$KIND_CLUSTER" >/dev/null 2>&1
   fi
   [[ ! -d $STATE_DIR ]] || find "$STATE_DIR" -mindepth 1 -maxdepth 1 ! -path "$ISSUER_DIR" -exec rm -rf {} +

@@ -31,7 +31,7 @@ cluster_ready() {
 
 node_up() {
   [[ $(uname -s) == Linux && $(id -u) == 0 ]] ||
-    die "without Docker and kind, the cluster is a node on this machine: that needs Linux and root"
+    die "without a Docker engine, the cluster is a node on this machine: that needs Linux and root"
   node_install
   # A node that only lost some of its processes keeps its objects; one that is gone or broken is made anew.
   if SANDBOX=$(sandbox_pid) && [[ $(sandbox_owner "$SANDBOX") == "$STATE_DIR" && -f $ENV_FILE ]]; then

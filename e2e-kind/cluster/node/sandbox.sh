@@ -77,7 +77,7 @@ daemon() {
   shift
   daemon_alive "$name" && return
   setsid nsenter --target "$SANDBOX" --mount --net --pid -- \
-    env -i PATH="$NODE_BIN/node:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root NODE_NAME="$NODE_NAME" "$@" \
+    env -i PATH="$NODE_BIN/node:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/run/node NODE_NAME="$NODE_NAME" "$@" \
     </dev/null >>"$LOG_DIR/$name.log" 2>&1 9>&- &
   echo "$! $(start_time $!)" >"$STATE_DIR/pids/$name"
   # Its end is not this shell's to report.
