@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 E2E_RELEASE := oidc-proxy-e2e-system/e2e
 E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-scale test-recovery test-matrix test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-scale test-upgrade test-recovery test-matrix test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -79,6 +79,13 @@ test-scale: ## A thousand OidcProxies on a control plane without a node: time, r
 	$(CARGO) build --locked --quiet --release -p oidc-proxy-operator
 	e2e-kind/ci/scale.sh
 
+test-upgrade: ## A release of an older build, upgraded in place while requests go on: UPGRADE_FROM=COMMIT
+	$(MAKE) --no-print-directory cluster-check images
+	$(CLUSTER)/releases.sh end
+	$(MAKE) --no-print-directory issuer ISSUER=keycloak
+	e2e-kind/ci/upgrade.sh
+	$(CLUSTER)/releases.sh end
+
 test-recovery: ## Kills the cluster without notice, in part and as a whole, and starts it again
 	e2e-kind/ci/recovery.sh
 
@@ -87,7 +94,7 @@ test-matrix: ## The control-plane suites against other Kubernetes versions: MATR
 	$(CARGO) build --locked --quiet -p oidc-proxy -p oidc-proxy-operator
 	e2e-kind/ci/matrix.sh $(MATRIX)
 
-test-all: test test-clients test-scale test-recovery demo ## Everything, idle streams, a thousand resources, a killed cluster, the demo, more time to fuzz
+test-all: test test-clients test-scale test-upgrade test-recovery demo ## Everything, idle streams, a thousand resources, an upgrade, a killed cluster, the demo, more time to fuzz
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),120) e2e-kind/ci/fuzz.sh
 
 # What the images carry; another profile is sooner built.

@@ -8,7 +8,7 @@ source "$CLUSTER_DIR/packages.sh"
 source "$CLUSTER_DIR/images/base.sh"
 
 PROFILE=${IMAGE_PROFILE:-release}
-# IMAGE_DOCKERFILES and IMAGE_BINARIES: other Dockerfiles and ready binaries, for tests of this script.
+# IMAGE_DOCKERFILES and IMAGE_BINARIES: the Dockerfiles of another checkout, and its binaries.
 DOCKERFILES=${IMAGE_DOCKERFILES:-$REPO_DIR}
 declare -A IMAGE=([oidc-proxy-operator]=$OPERATOR_IMAGE [oidc-proxy]=$PROXY_IMAGE)
 declare -A DOCKERFILE=([oidc-proxy-operator]=Dockerfile.operator [oidc-proxy]=Dockerfile.proxy)
@@ -67,7 +67,7 @@ docker_image() {
   local name=$1 archive hash
   archive=$(archive "$name")
   long_step "image ${IMAGE[$name]}" "$CACHE_DIR/logs/image-$name.log" \
-    docker build --build-arg "PROFILE=$PROFILE" --tag "${IMAGE[$name]}" --file "$DOCKERFILES/${DOCKERFILE[$name]}" "$REPO_DIR"
+    docker build --build-arg "PROFILE=$PROFILE" --tag "${IMAGE[$name]}" --file "$DOCKERFILES/${DOCKERFILE[$name]}" "$DOCKERFILES"
   hash=$(docker image inspect --format '{{.Id}}' "${IMAGE[$name]}")
   [[ -f $archive && $(cat "$archive.hash" 2>/dev/null) == "$hash" ]] && return
   docker save --output "$archive.new" "${IMAGE[$name]}"

@@ -38,9 +38,15 @@ fn a_provided_certificate_is_renewed_while_requests_go_on() {
     let suite = Suite::shared();
     let namespace = Namespace::new(&suite.admin);
     let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    let own = json!({"secretKeyRef": {"name": "corp-tls", "key": "ca.crt"}});
+    let ca = TestCa::new("company").unwrap();
+    let root = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "company", "namespace": namespace.name}, "data": {"ca.crt": ca.pem()},
+    });
+    assert_eq!(suite.admin.apply(&root).code, Some(0));
+    let root = json!({"configMapKeyRef": {"name": "company", "key": "ca.crt"}});
     document["spec"]["serving"] = json!({"certificate": {
-        "source": "Secret", "secret": {"name": "corp-tls", "caBundleFrom": own},
+        "source": "Secret", "secret": {"name": "corp-tls", "caBundleFrom": root},
     }});
     suite
         .admin
@@ -60,7 +66,6 @@ fn a_provided_certificate_is_renewed_while_requests_go_on() {
         let output = suite.admin.run(&get);
         (output.code == Some(0) && !output.stdout.is_empty()).then_some(output.stdout)
     });
-    let ca = TestCa::new("company").unwrap();
     let service = format!("corp.{}.svc", namespace.name);
     let names = [service.as_str(), &address];
     let first = suite.admin.apply(&secret(&ca, &namespace.name, &names));
