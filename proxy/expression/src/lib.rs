@@ -22,7 +22,7 @@
 //!   and expands macros into a tree that the cost model does not fit.
 //! - `kube-cel` has the libraries, on an older `cel` whose integers are not equal to JSON's, and without types or limits.
 //!
-//! So everything is here: some 8,000 short lines that need `regex` only, compared with 1,400 observations of kube-apiserver's
+//! So everything is here: some 8,000 short lines that need `regex` and `jiff` only, compared with 1,400 observations of kube-apiserver's
 //! own compiler and evaluator (`tests/data/observed.json`): accepted or not, static type, value, and cost to the unit. Of
 //! 60,000 generated expressions, all but one (a filter over types) agreed in the former and all but 50 in the cost.
 //!
@@ -32,7 +32,7 @@
 //! microsecond.
 //!
 //! # Deviations, all to the strict side
-//! Protobuf messages (`google.protobuf.Int64Value{...}`), named time zones other than UTC, hexadecimal floating point
+//! Protobuf messages (`google.protobuf.Int64Value{...}`), hexadecimal floating point
 //! texts, more than 128 expressions nested in each other (upstream: 250), and patterns that compile to more than 4 MiB (256 KiB
 //! if they are made at run time) are refused.
 
@@ -44,9 +44,11 @@ mod library;
 mod observed;
 mod program;
 mod syntax;
+mod url;
 
 pub use error::{CompileError, EvaluationError, Reason};
 pub use program::{Environment, Program, ResultType, User, Value};
+pub use url::Url;
 
 /// kube-apiserver's limit on the cost of one evaluation, in its own currency.
 pub const COST_LIMIT: u64 = eval::budget::COST;

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use crate::library::{
-    addresses::Network, formats::Format, quantities::Quantity, times::Timestamp, urls::Url,
-    versions::Version,
+use crate::{
+    library::{
+        addresses::Network, formats::Format, quantities::Quantity, times::Timestamp,
+        versions::Version,
+    },
+    url::Url,
 };
 
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! Named formats: what `format.NAME().validate(text)` finds wrong.
 
-use super::{Implementation, times, urls};
+use super::{Implementation, times};
 use crate::{
     error::Failure,
     eval::{Context, value::Value},
+    url::Url,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Format {
                 require(text.len() <= LABEL, "must be no more than 63 characters");
                 require(text.is_empty() || is_name(text), "is not a label value");
             }
-            Self::Uri => require(urls::parse(text).is_some(), "is not a URI"),
+            Self::Uri => require(Url::is_request_target(text), "is not a URI"),
             Self::Uuid => require(is_uuid(text), "does not match the UUID format"),
             Self::Byte => require(is_base64(text), "invalid base64"),
             Self::Date => require(is_date(text), "invalid date"),
