@@ -4,6 +4,7 @@
 // KubeSchema repeats each struct inside a function, where `pub` cannot be reached.
 #![allow(unreachable_pub)]
 
+pub mod certificate_bundle;
 pub mod schema;
 pub mod state;
 pub mod v1alpha1;

@@ -88,7 +88,7 @@ pub struct JwtAuthenticator {
 pub struct Issuer {
     /// The `iss` of the tokens, compared byte by byte.
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?#@ ]*)?$')").message("must be an https URL without user information, query and fragment"))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?# ]*)?$')").message("must be an https URL without user information, query and fragment"))]
     pub url: String,
     /// The discovery document's own address, where it is not below `url`.
     #[serde(
@@ -97,7 +97,7 @@ pub struct Issuer {
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?#@ ]*)?$')").message("must be an https URL without user information, query and fragment"))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@ ]+(/[^?# ]*)?$')").message("must be an https URL without user information, query and fragment"))]
     pub discovery_url: Option<String>,
     /// PEM certificates that the issuer's TLS must chain to, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,42 +2,10 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use x509_parser::{parse_x509_certificate, pem::Pem};
+pub use oidcproxy_crds::certificate_bundle::{BundleError as Error, certificates};
 
 const CERTIFICATE: &str = "CERTIFICATE";
 const LINE: usize = 64;
-
-/// Why a bundle cannot be used. Never says what stands in it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Error {
-    /// Broken PEM.
-    #[error("is not well-formed PEM")]
-    Malformed,
-    /// A certificate that is none.
-    #[error("certificate {0} cannot be parsed")]
-    Certificate(usize),
-    /// No certificate at all.
-    #[error("holds no certificate")]
-    Empty,
-}
-
-/// The DER of each certificate in a bundle; other blocks are left out.
-pub fn certificates(bundle: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    let mut found = Vec::new();
-    for block in Pem::iter_from_buffer(bundle) {
-        let block = block.map_err(|_| Error::Malformed)?;
-        if block.label == CERTIFICATE {
-            match parse_x509_certificate(&block.contents) {
-                Ok(([], _)) => found.push(block.contents),
-                _ => return Err(Error::Certificate(found.len())),
-            }
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::Empty);
-    }
-    Ok(found)
-}
 
 /// The bundle as its certificates alone, written anew.
 pub fn reencode_certificates(bundle: &[u8]) -> Result<String, Error> {

@@ -12,6 +12,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use oidcproxy_crds::certificate_bundle;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 
 /// The longest discovery document or key set that is read.
@@ -197,10 +198,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 fn bundle_roots(pem: &str) -> Result<RootCertStore, FetchError> {
-    let certificates: Vec<_> = rustls_pemfile::certs(&mut pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| FetchError::Authority("it is not PEM".to_owned()))?;
-    let (store, _) = added(certificates);
+    let certificates = certificate_bundle::certificates(pem.as_bytes())
+        .map_err(|error| FetchError::Authority(error.to_string()))?;
+    let (store, _) = added(certificates.into_iter().map(CertificateDer::from).collect());
     if store.is_empty() {
         return Err(FetchError::Authority(
             "it holds no usable certificate".to_owned(),

@@ -9,7 +9,7 @@ use oidcproxy_crds::v1alpha1::{
     settings::{AuthenticationSettings, IssuerSettings},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const API_VERSIONS: [&str; 3] = [
     "apiserver.config.k8s.io/v1",
@@ -84,11 +84,19 @@ pub(crate) fn parse(text: &str) -> Result<AuthenticationSettings, Authentication
     let mut document: Value = serde_saphyr::from_str(text)
         .map_err(|error| Error::Decode(one_line(&error.to_string())))?;
     drop_nulls(&mut document);
+    fill_required(&mut document);
     let mut unknown = None;
-    let configuration: AuthenticationConfiguration = serde_ignored::deserialize(document, |path| {
-        unknown.get_or_insert_with(|| path.to_string());
-    })
-    .map_err(|error| Error::Decode(one_line(&error.to_string())))?;
+    let mut note = |path: serde_ignored::Path<'_>| {
+        unknown.get_or_insert_with(|| field_path(&path));
+    };
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
+    let noted = serde_ignored::Deserializer::new(tracked, &mut note);
+    let decoded = AuthenticationConfiguration::deserialize(noted);
+    let configuration = decoded.map_err(|error| {
+        let (path, error) = (track.path(), one_line(&error.to_string()));
+        Error::Decode(format!("{path}: {error}"))
+    })?;
     let known_version = API_VERSIONS.contains(&configuration.api_version.as_str());
     if !known_version || configuration.kind != "AuthenticationConfiguration" {
         return Err(Error::Kind);
@@ -152,6 +160,22 @@ fn issuer_settings(
     })
 }
 
+/// `jwt[0].issuer.url`, as kube-apiserver writes it.
+fn field_path(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => field_path(parent),
+    }
+}
+
 /// Go leaves a field alone that is `null`; serde takes it for a value of the wrong type.
 fn drop_nulls(value: &mut Value) {
     match value {
@@ -161,6 +185,37 @@ fn drop_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
+    }
+}
+
+/// Go takes a field that is missing for an empty one, and leaves it to the rules to say where it is.
+fn fill_required(document: &mut Value) {
+    let entries = list(document.get_mut("jwt"));
+    for entry in entries {
+        for rule in list(entry.get_mut("userValidationRules")) {
+            fill(rule, "expression", &json!(""));
+        }
+        if let Some(mappings) = entry.get_mut("claimMappings") {
+            fill(mappings, "username", &json!({}));
+            for extra in list(mappings.get_mut("extra")) {
+                fill(extra, "key", &json!(""));
+                fill(extra, "valueExpression", &json!(""));
+            }
+        }
+    }
+    let anonymous = document.get_mut("anonymous");
+    for condition in list(anonymous.and_then(|anonymous| anonymous.get_mut("conditions"))) {
+        fill(condition, "path", &json!(""));
+    }
+}
+
+fn list(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    value.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn fill(object: &mut Value, field: &str, empty: &Value) {
+    if let Value::Object(members) = object {
+        members.entry(field).or_insert_with(|| empty.clone());
     }
 }
 
@@ -207,6 +262,59 @@ jwt:
             assert!(parse(&GOOD.replace(from, to)).is_err(), "{to}");
         }
         assert!(parse("").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_path() {
+        let wrong = |from: &str, to: &str| {
+            let text = GOOD.replace(from, to);
+            assert_ne!(text, GOOD, "{from}");
+            parse(&text).unwrap_err().to_string()
+        };
+        let unknown = wrong("prefix: ''}", "prefix: '', suffix: ''}");
+        assert_eq!(
+            unknown,
+            "unknown field \"jwt[0].claimMappings.username.suffix\""
+        );
+        for (from, to, path) in [
+            ("[kubernetes]", "[[]]", "jwt[0].issuer.audiences[0]: "),
+            ("[kubernetes]", "kubernetes", "jwt[0].issuer.audiences: "),
+            (
+                "claim: sub",
+                "claim: 7",
+                "jwt[0].claimMappings.username.claim: ",
+            ),
+            (
+                "{claim: sub, prefix: ''}",
+                "sub",
+                "jwt[0].claimMappings.username: ",
+            ),
+        ] {
+            let message = wrong(from, to);
+            assert!(message.starts_with(path), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_for_the_rules() {
+        let mut text = GOOD.replace(
+            "    username: {claim: sub, prefix: ''}\n",
+            "    extra: [{}]\n",
+        );
+        text +=
+            "  userValidationRules: [{message: x}]\nanonymous: {enabled: true, conditions: [{}]}\n";
+        let issuers = parse(&text).unwrap().issuers;
+        let found = oidcproxy_crds::v1alpha1::issuer_rules::check_issuers(&issuers);
+        let paths: Vec<_> = found.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "jwt[0].userValidationRules[0].expression",
+                "jwt[0].claimMappings.username",
+                "jwt[0].claimMappings.extra[0].key",
+                "jwt[0].claimMappings.extra[0].valueExpression",
+            ]
+        );
     }
 
     #[test]

@@ -35,14 +35,16 @@ use crate::{
     request::TrustedProxies,
 };
 use oidcproxy_crds::{
+    certificate_bundle,
     state::IssuerReport,
     v1alpha1::{
         self,
         impersonation::{ClientIpExtra, ClientRequests, Constrained, StaticExtra},
-        issuer_expressions, issuer_rules,
+        issuer_expressions,
+        issuer_rules::{self, FieldError},
         network::{Network, NetworkError},
         serving::{ProxyProtocol, TlsVersion},
-        settings::{DrainSettings, LoggingSettings},
+        settings::{AuthenticationSettings, DrainSettings, LoggingSettings},
     },
 };
 
@@ -229,6 +231,21 @@ fn trusted_proxies(networks: &[String]) -> Result<TrustedProxies, SettingsError>
     Ok(TrustedProxies::new(networks?))
 }
 
+fn wrong_authorities(authentication: &AuthenticationSettings) -> Vec<FieldError> {
+    let known = &authentication.certificate_authorities;
+    let issuers = authentication.issuers.iter().enumerate();
+    issuers
+        .filter_map(|(index, issuer)| {
+            let bundle = known.get(issuer.certificate_authority.as_ref()?)?;
+            let error = certificate_bundle::certificates(bundle.as_bytes()).err()?;
+            Some(FieldError {
+                path: format!("jwt[{index}].issuer.certificateAuthority"),
+                message: error.to_string(),
+            })
+        })
+        .collect()
+}
+
 /// Reserved prefixes are the operator's business: here the guard over the final names decides.
 fn check(wire: &v1alpha1::Settings) -> Result<(), SettingsError> {
     let authentication = &wire.authentication;
@@ -241,6 +258,7 @@ fn check(wire: &v1alpha1::Settings) -> Result<(), SettingsError> {
             &authentication.disallowed_issuers,
         ))
         .chain(issuer_expressions::check_expressions(issuers))
+        .chain(wrong_authorities(authentication))
         .chain(anonymous.map_or_else(Vec::new, issuer_rules::check_anonymous))
         .map(|error| format!("{}: {}", error.path, error.message))
         .collect();

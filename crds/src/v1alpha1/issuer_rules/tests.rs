@@ -43,6 +43,8 @@ fn urls_are_held_to_the_upstream_rules() {
         "https://[::1]:8443",
         "https://a/x@y",
         "HTTPS://a",
+        "https://a/%20",
+        "https://a?",
     ] {
         assert_eq!(check_issuer_url(fine), None, "{fine}");
     }
@@ -61,6 +63,14 @@ fn urls_are_held_to_the_upstream_rules() {
         " https://a",
         "https:\\\\a",
         "https://a\n",
+        "https://a/%zz",
+        "https://a/%2",
+        "https://%61",
+        "https://[foo]",
+        "https://a:b",
+        "https://::1",
+        "https://a/b c",
+        "https://a/b\\c",
     ] {
         assert!(check_issuer_url(wrong).is_some(), "{wrong:?}");
     }
