@@ -47,8 +47,9 @@ pub(crate) fn check(
         }
     }
     check_audience(claims, audiences)?;
+    // Its value says nothing, but it must be one.
     if registered(claims, "iat").is_some() {
-        time(claims, "iat")?.ok_or(TokenError::ClaimType("iat"))?;
+        seconds(claims, "iat")?.ok_or(TokenError::ClaimType("iat"))?;
     }
     let expires = time(claims, "exp")?.ok_or(TokenError::Expired)?;
     if expires < now {
@@ -109,9 +110,9 @@ fn check_audience(claims: &Map<String, Value>, audiences: &[String]) -> Result<(
     }
 }
 
-/// A time claim in whole seconds: a number, or (as kube-apiserver takes it) a string that holds
-/// one. Nothing and `null` are no time; zero and less are one that has long passed.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
+/// A time claim: a number, or (as kube-apiserver takes it) a string that holds one. Nothing and
+/// `null` are no time.
+fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, TokenError> {
     let seconds = match registered(claims, name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),
@@ -120,9 +121,17 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<System
             .ok()
             .and_then(|n| n.as_f64()),
         Some(_) => None,
-    }
-    .ok_or(TokenError::ClaimType(name))?;
-    if !seconds.is_finite() || seconds >= LATEST {
+    };
+    let seconds = seconds.filter(|seconds| seconds.is_finite());
+    seconds.map(Some).ok_or(TokenError::ClaimType(name))
+}
+
+/// The same in whole seconds; zero and less are a time that has long passed.
+fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
+    let Some(seconds) = seconds(claims, name)? else {
+        return Ok(None);
+    };
+    if seconds >= LATEST {
         return Err(TokenError::ClaimType(name));
     }
     Ok(Some(
@@ -172,6 +181,36 @@ mod tests {
             ));
         }
         assert!(checked(&with(json!(1_800_000_010.7))).is_ok());
+    }
+
+    #[test]
+    fn the_time_of_issue_must_only_be_one() {
+        let with = |iat: Value| json!({"aud": "kubernetes", "exp": NOW + 100, "iat": iat});
+        for fine in [
+            json!(NOW + 1000),
+            json!(-1.5),
+            json!("12"),
+            json!(i64::MAX),
+            json!(1e300),
+        ] {
+            assert!(checked(&with(fine.clone())).is_ok(), "{fine}");
+        }
+        for odd in [
+            json!(null),
+            json!("now"),
+            json!(true),
+            json!("+5"),
+            json!(" 5"),
+            json!("1e400"),
+        ] {
+            assert!(
+                matches!(
+                    checked(&with(odd.clone())),
+                    Err(TokenError::ClaimType("iat"))
+                ),
+                "{odd}"
+            );
+        }
     }
 
     #[test]
