@@ -194,6 +194,33 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn the_clusters_own_tokens_make_no_users() {
+    let bed = Bed::new("t-own-issuer").await;
+    bed.apply(json!({})).await;
+    let good = settled(&bed).await;
+    let own = "https://kubernetes.default.svc";
+    let settings = serde_json::to_value(&good.status).unwrap()["settings"].clone();
+    assert_eq!(
+        settings["authentication"]["disallowedIssuers"],
+        json!([own])
+    );
+    bed.apply(json!({"authentication": {"jwt": [{
+        "name": "corp",
+        "issuer": {"url": own, "audiences": ["kubernetes"]},
+        "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
+    }]}}))
+    .await;
+    let refused = bed.wait_condition("Stalled", "True", "InvalidSpec").await;
+    let message = condition(&refused, "Stalled").unwrap()["message"].to_string();
+    assert!(
+        message.contains(
+            "spec.authentication.jwt[0].issuer.url: must not be an issuer of the cluster"
+        ),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_missing_reference_is_waited_for() {
     let bed = Bed::new("t-missing").await;
     let spec = json!({"authentication": {"jwt": [{

@@ -13,6 +13,7 @@ use super::{
     pace::{FOREIGN, Pace},
     refusal::Reason,
     self_test::SelfTest,
+    service_account_issuer::ServiceAccountIssuer,
     status::is_true,
     transition::Transitions,
 };
@@ -36,6 +37,7 @@ pub struct Context {
     pub gateway: GatewayApi,
     pub(super) transitions: Transitions,
     pub(super) self_test: SelfTest,
+    pub(super) service_account_issuer: ServiceAccountIssuer,
     pub(super) pace: Pace,
 }
 
@@ -52,6 +54,7 @@ impl Context {
             gateway: GatewayApi::default(),
             transitions: Transitions::default(),
             self_test: SelfTest::default(),
+            service_account_issuer: ServiceAccountIssuer::default(),
             pace: Pace::default(),
         }
     }

@@ -39,6 +39,8 @@ pub struct References {
     pub audit_policy: Option<Result<Vec<u8>, Missing>>,
     /// What `audit.webhook.kubeconfigFrom` holds.
     pub audit_webhook: Option<Result<Vec<u8>, Missing>>,
+    /// Whose tokens the cluster's own service accounts have, if that is known.
+    pub service_account_issuer: Option<String>,
 }
 
 /// Reads everything that the spec refers to.

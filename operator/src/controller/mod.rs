@@ -15,6 +15,7 @@ pub mod refusal;
 mod report;
 pub mod resolve;
 mod self_test;
+mod service_account_issuer;
 pub mod status;
 mod transition;
 pub mod validate;
@@ -105,7 +106,8 @@ async fn advance(
             "the operator does not honour OidcProxy objects in this namespace (--namespaces)";
         return Err(Refusal::new(Reason::NamespaceNotAllowed, message).into());
     }
-    let references = dereference::read(client, &identity.namespace, writer.current()).await?;
+    let mut references = dereference::read(client, &identity.namespace, writer.current()).await?;
+    references.service_account_issuer = context.service_account_issuer.get(client).await;
     let validated = validate::validate(writer.current(), identity.clone(), &references, options)?;
     let resolved = resolve::resolve(validated, options)?;
     progress.resolved = Some(resolved.clone());

@@ -186,6 +186,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         generation,
         spec,
         issuers: _,
+        disallowed_issuers: _,
         certificate_authorities: _,
         ca_bundle,
         audit,
@@ -275,7 +276,7 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
                 .anonymous
                 .clone()
                 .filter(|anonymous| anonymous.enabled),
-            disallowed_issuers: Vec::new(),
+            disallowed_issuers: validated.disallowed_issuers.clone(),
         },
         impersonation: ImpersonationSettings {
             client_requests: impersonation.client_requests.unwrap_or_default(),

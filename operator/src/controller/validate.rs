@@ -42,6 +42,8 @@ pub struct Validated {
     pub spec: OidcProxySpec,
     /// The issuers, without references.
     pub issuers: Vec<IssuerSettings>,
+    /// Issuers that none of them is, nor may become.
+    pub disallowed_issuers: Vec<String>,
     /// The authorities that they name.
     pub certificate_authorities: BTreeMap<String, String>,
     /// What clients trust for a certificate of somebody else's.
@@ -75,6 +77,7 @@ pub fn validate(
             generation: proxy.metadata.generation.unwrap_or_default(),
             spec: spec.clone(),
             issuers,
+            disallowed_issuers: references.service_account_issuer.iter().cloned().collect(),
             certificate_authorities,
             ca_bundle,
             audit,

@@ -43,10 +43,11 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 18] = [
+pub(crate) const ALLOWED: [&str; 19] = [
     "t-children",
     "t-drift",
     "t-refused",
+    "t-own-issuer",
     "t-missing",
     "t-foreign",
     "t-gone",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oidcproxy_crds::v1alpha1::{
     authentication::{Authentication, Issuer, RESERVED_PREFIXES},
     issuer_expressions::check_expressions,
-    issuer_rules::{check_anonymous, check_issuers, check_reserved_prefixes},
+    issuer_rules::{check_anonymous, check_disallowed, check_issuers, check_reserved_prefixes},
     settings::{IssuerSettings, MAX_CERTIFICATE_AUTHORITY_BYTES},
 };
 
@@ -71,6 +71,10 @@ pub(super) fn check(
     let anonymous = authentication.anonymous.as_ref();
     let errors = check_issuers(&issuers)
         .into_iter()
+        .chain(check_disallowed(
+            &issuers,
+            references.service_account_issuer.as_slice(),
+        ))
         .chain(check_reserved_prefixes(&issuers, &reserved))
         .chain(check_expressions(&issuers))
         .chain(anonymous.map_or_else(Vec::new, check_anonymous));

@@ -122,6 +122,23 @@ fn an_image_of_ones_own_needs_the_operators_leave() {
     assert!(validate(&own, identity, &References::default(), &options).is_ok());
 }
 
+#[test]
+fn the_clusters_own_issuer_is_nobodys() {
+    let references = |issuer: &str| References {
+        service_account_issuer: Some(issuer.to_owned()),
+        ..References::default()
+    };
+    let proxy = proxy(json!({}));
+    let checked = |issuer: &str| {
+        let identity = Identity::of(&proxy).unwrap();
+        validate(&proxy, identity, &references(issuer), &options())
+    };
+    let other = checked("https://kubernetes.default.svc").unwrap();
+    assert_eq!(other.disallowed_issuers, ["https://kubernetes.default.svc"]);
+    let refusal = checked("https://id.example.com/realms/corp").unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+}
+
 fn referring() -> OidcProxy {
     proxy(jwt(
         json!({"issuer": {"certificateAuthorityFrom": {"configMapKeyRef": {"name": "corp-ca", "key": "ca.crt"}}}}),
