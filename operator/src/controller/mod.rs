@@ -34,6 +34,7 @@ use self::{
     observe::{handshake, pods::Pods},
     refusal::{Fault, Reason, Refusal},
     report::News,
+    resolve::Resolved,
     status::{Problem, Progress, endpoint, writer::Writer},
 };
 pub use self::{context::Context, error::Error};
@@ -101,15 +102,7 @@ async fn advance(
     news: &mut News,
 ) -> Result<(), Error> {
     let (client, options) = (&context.client, &context.options);
-    if !options.namespaces.allows(&identity.namespace) {
-        let message =
-            "the operator does not honour OidcProxy objects in this namespace (--namespaces)";
-        return Err(Refusal::new(Reason::NamespaceNotAllowed, message).into());
-    }
-    let mut references = dereference::read(client, &identity.namespace, writer.current()).await?;
-    references.service_account_issuer = context.service_account_issuer.get(client).await;
-    let validated = validate::validate(writer.current(), identity.clone(), &references, options)?;
-    let resolved = resolve::resolve(validated, options)?;
+    let resolved = understand(context, identity, writer.current()).await?;
     progress.resolved = Some(resolved.clone());
     let surroundings = observe::surroundings(client).await?;
     if resolved.has_strict_egress() && surroundings.api_endpoints.is_empty() {
@@ -203,6 +196,24 @@ async fn advance(
     }
     progress.pods = Some(pods);
     Ok(())
+}
+
+/// The first two steps: what the spec asks for, if it may ask for it.
+async fn understand(
+    context: &Context,
+    identity: &Identity,
+    proxy: &OidcProxy,
+) -> Result<Resolved, Error> {
+    let (client, options) = (&context.client, &context.options);
+    if !options.namespaces.allows(&identity.namespace) {
+        let message =
+            "the operator does not honour OidcProxy objects in this namespace (--namespaces)";
+        return Err(Refusal::new(Reason::NamespaceNotAllowed, message).into());
+    }
+    let mut references = dereference::read(client, &identity.namespace, proxy).await?;
+    references.service_account_issuer = context.service_account_issuer.get(client).await;
+    let validated = validate::validate(proxy, identity.clone(), &references, options)?;
+    Ok(resolve::resolve(validated, options)?)
 }
 
 /// The role as it is, while pods may still need what stands in it.
