@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use super::{
     ImpersonationError,
@@ -25,6 +26,8 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// For all reviews of one request together.
 const BUDGET: Duration = Duration::from_secs(5);
 const MAX_REMEMBERED: u64 = 8192;
+/// One request may ask for as many; the cluster is not asked about all requests at once.
+const AT_A_TIME: usize = 64;
 
 type ReviewHash = [u8; 32];
 
@@ -34,6 +37,7 @@ pub(crate) struct Reviewer {
     client: Client,
     server: ServerVersion,
     decisions: Cache<ReviewHash, bool>,
+    places: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -56,6 +60,8 @@ enum ReviewError {
     Ask(#[from] Box<kube::Error>),
     #[error("the answer has no status")]
     NoStatus,
+    #[error("no more reviews are asked")]
+    Closed(#[from] tokio::sync::AcquireError),
 }
 
 impl Reviewer {
@@ -68,6 +74,7 @@ impl Reviewer {
             server: ServerVersion::follow(client.clone()),
             client,
             decisions,
+            places: Arc::new(Semaphore::new(AT_A_TIME)),
             metrics,
         }
     }
@@ -204,6 +211,8 @@ impl Reviewer {
     }
 
     async fn ask(&self, spec: SubjectAccessReviewSpec) -> Result<bool, ReviewError> {
+        // Whoever waits for a place spends the budget of their own request.
+        let _place = self.places.acquire().await?;
         let review = SubjectAccessReview {
             spec,
             ..SubjectAccessReview::default()
