@@ -184,6 +184,17 @@ async fn front_proxy_headers_end_here() {
         "x-remote-group",
         "x-remote-extra-scopes",
         "X-rEMOTE-uSER",
+        "remote-user",
+        "remote-groups",
+        "front-proxy-user",
+        "x-auth-request-email",
+        "x-forwarded-access-token",
+        "x-forwarded-client-cert",
+        "x-forwarded-email",
+        "x-forwarded-group",
+        "x-forwarded-groups",
+        "x-forwarded-preferred-username",
+        "x-forwarded-user",
     ];
     for protocol in Protocol::BOTH {
         let call = names
@@ -195,7 +206,10 @@ async fn front_proxy_headers_end_here() {
     }
     for request in bed.api.forwarded() {
         assert_identity(&request);
-        assert!(request.names("x-remote-").is_empty(), "{request:?}");
+        for name in names {
+            let name = name.to_lowercase();
+            assert!(request.names(&name).is_empty(), "{name}: {request:?}");
+        }
     }
 }
 
@@ -210,6 +224,9 @@ async fn lookalikes_of_protected_headers_do_not_arrive() {
         "impersonate_extra_a",
         "x_remote_user",
         "x-remote_user",
+        "x_forwarded_user",
+        "x-forwarded_groups",
+        "front_proxy-user",
     ];
     for protocol in Protocol::BOTH {
         for name in names {

@@ -28,9 +28,24 @@ const ENDING_HERE: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// Names of which kube-apiserver or something before it believes who a request is from. With any
-/// character between the words: some servers take `_` for `-`.
-const IDENTITY_PREFIXES: [&str; 2] = ["impersonate", "x-remote-"];
+/// Names of which kube-apiserver, something before it or a server that it proxies to believes who a
+/// request is from: `Impersonate-*`, `X-Remote-*`, and what other front ends and meshes use. With
+/// any character between the words: some servers take `_` for `-`.
+const IDENTITY_PREFIXES: [&str; 12] = [
+    "impersonate",
+    "x-remote-",
+    "remote-user",
+    "remote-group",
+    "front-proxy-",
+    "x-auth-request-",
+    "x-forwarded-access-token",
+    "x-forwarded-client-cert",
+    "x-forwarded-email",
+    // Groups, too.
+    "x-forwarded-group",
+    "x-forwarded-preferred-username",
+    "x-forwarded-user",
+];
 
 /// Leaves what a client may say to kube-apiserver. The identity is added after this, so that a
 /// client's `Connection` cannot name it away (CVE-2022-23652 and its kin).
@@ -131,17 +146,33 @@ mod tests {
             ("X-Remote-User", "a"),
             ("X_Remote_Group", "a"),
             ("X-Remote-Extra-a", "a"),
+            ("X-Forwarded-User", "a"),
+            ("X_Forwarded_Groups", "a"),
+            ("X-Forwarded-Group", "a"),
+            ("x-forwarded-email", "a"),
+            ("X-Forwarded.Preferred-Username", "a"),
+            ("X-Forwarded-Access-Token", "a"),
+            ("X-Forwarded-Client-Cert", "a"),
+            ("Front-Proxy-User", "a"),
+            ("X-Auth-Request-User", "a"),
+            ("Remote-User", "a"),
+            ("Remote_Groups", "a"),
             ("Authorization", "Bearer a"),
             ("X-Forwarded-For", "10.0.0.1"),
             ("user-agent", "kubectl"),
+            ("x-forwarded-proto", "https"),
+            ("remote-", "a"),
         ]);
-        assert_eq!(left, ["user-agent"]);
+        assert_eq!(left, ["user-agent", "x-forwarded-proto", "remote-"]);
     }
 
     proptest! {
         #[test]
         fn no_spelling_gets_through(
-            prefix in prop::sample::select(vec!["impersonate-", "x-remote-", "IMPERSONATE_", "X_Remote_"]),
+            prefix in prop::sample::select(vec![
+                "impersonate-", "x-remote-", "IMPERSONATE_", "X_Remote_",
+                "x-forwarded_user", "X-Forwarded-Group", "front_proxy_", "X-Auth-Request-",
+            ]),
             rest in "[a-zA-Z0-9_.%-]{0,20}",
             connection in "[a-zA-Z, -]{0,30}",
         ) {
