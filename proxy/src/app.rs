@@ -19,6 +19,7 @@ use crate::{
     args::Args,
     audit::{AccessLog, AuditBackends, Trail},
     authn::TokenReviewer,
+    descriptors::Descriptors,
     drain::Drain,
     forward::{Streams, Upstream},
     impersonate::Reviewer,
@@ -73,7 +74,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     )
     .await?;
     let tls = Arc::new(ServerTls::new(Arc::clone(&certificate))?);
-    let upstream = Upstream::new(&config).await?;
+    let descriptors = Descriptors::claim();
+    let upstream = Upstream::new(&config, descriptors.requests).await?;
     let client = review_client(config)?;
     let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
     let mut audit = AuditBackends::new(&access_log, args.mounts.clone(), Arc::clone(&metrics));
@@ -116,6 +118,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         metrics,
         connections: TaskTracker::new(),
         admission: Arc::new(Admission::default()),
+        places: descriptors.clients,
     });
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
     tracing::info!(

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::early_end::EarlyEnd;
 
@@ -40,15 +41,22 @@ pub(crate) struct UpstreamBody {
     /// The wait for it. Most bodies are there at once and never need one.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_cut: bool,
+    /// At kube-apiserver; a stream keeps its own.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(body: Incoming, early_end: EarlyEnd) -> Self {
+    pub(crate) fn new(
+        body: Incoming,
+        early_end: EarlyEnd,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             body,
             waiting: early_end.is_likely().then(|| early_end.wait()),
             early_end,
             is_cut: false,
+            _place: place,
         }
     }
 
@@ -127,7 +135,6 @@ impl Body for ResponseBody {
     }
 }
 
-/// Marks an answer after which its HTTP/2 connection ends: strangers get no multiplexing, as in
-/// kube-apiserver (`UnauthenticatedHTTP2DOSMitigation`).
+/// Marks kube-apiserver's answer to somebody without a credential.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LastOfConnection;
+pub(crate) struct ForStranger;

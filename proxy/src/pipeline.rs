@@ -11,11 +11,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use oidcproxy_crds::v1alpha1::impersonation::{ClientRequests, Constrained};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     audit::{AUDIT_ID, Exchange, RecordedBody, RequestBody, Trail},
     authn::{AuthenticationError, PassedToken, Requester, TokenError, TokenReviewer},
-    body::{LastOfConnection, ResponseBody, UpstreamBody},
+    body::{ForStranger, ResponseBody, UpstreamBody},
     drain::Drain,
     early_end::EarlyEnd,
     forward::{Forwarding, Streams, Upstream},
@@ -25,7 +26,7 @@ use crate::{
     metrics::Metrics,
     readiness::Readiness,
     refusal::Refusal,
-    request::{Credentials, RequestInfo, Upgrade, check_head},
+    request::{ClientNetwork, Credentials, RequestInfo, Upgrade, check_head},
     settings::{Settings, SettingsStore},
 };
 
@@ -116,12 +117,14 @@ impl Pipeline {
             settings: &settings,
         };
         let admitted = self.admit(&request, &arrival, exchange).await?;
+        let place = self.upstream.enter().ok_or(Refusal::Overloaded)?;
         let target = admitted.acting_as.as_ref();
         exchange.admitted(target.map(|target| Arc::clone(&target.identity)));
-        let is_http2 = request.version() == http::Version::HTTP_2;
-        let mut answer = self.forward(request, &arrival, &admitted, exchange).await?;
-        if is_http2 && matches!(admitted.requester, Requester::Anonymous(_)) {
-            answer.extensions_mut().insert(LastOfConnection);
+        let mut answer = self
+            .forward(request, &arrival, &admitted, exchange, place)
+            .await?;
+        if matches!(admitted.requester, Requester::Anonymous(_)) {
+            answer.extensions_mut().insert(ForStranger);
         }
         Ok(answer)
     }
@@ -133,15 +136,20 @@ impl Pipeline {
         arrival: &Arrival<'_>,
         exchange: &Exchange,
     ) -> Result<Admitted, Refusal> {
-        let (settings, client) = (arrival.settings, arrival.client);
+        let settings = arrival.settings;
         check_head(request, settings.limits.header_count)?;
+        let client = ClientNetwork::from(arrival.client);
         let unauthenticated = settings.limits.unauthenticated_per_address.as_ref();
-        if unauthenticated.is_some_and(|limit| !limit.has_left(&client)) {
+        let credentials = Credentials::of(request.headers(), arrival.upgrade)?;
+        if unauthenticated.is_some_and(|limit| !limit.has_left(&client))
+            && !settings.authenticator.knows_one_of(&credentials)
+        {
             return Err(Refusal::TooManyRequests(
                 "too many requests without a valid credential from this address",
             ));
         }
-        let requester = self.authenticate(settings, request, arrival.upgrade).await;
+        let path = request.uri().path();
+        let requester = self.authenticate(settings, &credentials, path).await;
         let requester = requester.inspect_err(|refusal| {
             if refusal.code() == StatusCode::UNAUTHORIZED
                 && let Some(limit) = unauthenticated
@@ -206,6 +214,7 @@ impl Pipeline {
         arrival: &Arrival<'_>,
         admitted: &Admitted,
         exchange: &Arc<Exchange>,
+        place: OwnedSemaphorePermit,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let &Arrival { info, settings, .. } = arrival;
         let requester = &admitted.requester;
@@ -223,15 +232,16 @@ impl Pipeline {
             session,
             withdrawn: requester.withdrawn(),
             exchange,
+            place,
         };
         let request = RequestBody::count(request, exchange);
-        let answer = self
+        let (answer, place) = self
             .upstream
             .forward(request, forwarding, &self.streams)
             .await?;
         let closing = &self.drain.closing;
         let early_end = EarlyEnd::of(info, requester.clone(), session, closing, exchange);
-        Ok(answer.map(|body| ResponseBody::Upstream(UpstreamBody::new(body, early_end))))
+        Ok(answer.map(|body| ResponseBody::Upstream(UpstreamBody::new(body, early_end, place))))
     }
 
     fn refuse(&self, refusal: &Refusal, audit_id: &str, is_http2: bool) -> Response<ResponseBody> {
@@ -281,10 +291,9 @@ impl Pipeline {
     async fn authenticate(
         &self,
         settings: &Settings,
-        request: &Request<Incoming>,
-        upgrade: Option<Upgrade>,
+        credentials: &Credentials,
+        path: &str,
     ) -> Result<Requester, Refusal> {
-        let credentials = Credentials::of(request.headers(), upgrade)?;
         let mut refused = None;
         for token in credentials.presented() {
             let token = match token {
@@ -320,7 +329,7 @@ impl Pipeline {
         let anonymous = settings.authenticator.anonymous();
         // That one would be impersonated.
         let anonymous = anonymous.filter(|_| !self.forwards_tokens);
-        if let Some(user) = anonymous.filter(|user| user.may_ask_for(request.uri().path())) {
+        if let Some(user) = anonymous.filter(|user| user.may_ask_for(path)) {
             self.metrics.accepted("anonymous");
             return Ok(Requester::Anonymous(Arc::clone(user)));
         }

@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     /// More often than it is allowed.
     #[error("{0}")]
     TooManyRequests(&'static str),
+    /// More at a time than the proxy has descriptors for.
+    #[error("the proxy has as many requests under way as it can; please try again later")]
+    Overloaded,
     /// Not now.
     #[error("{0}")]
     ServiceUnavailable(String),
@@ -61,7 +64,8 @@ impl Refusal {
             | Self::Request(RequestError::TooManyFields(_)) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            // kube-apiserver says the same, and clients come again by themselves.
+            Self::TooManyRequests(_) | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Self::Impersonation(ImpersonationError::Unavailable(_))
             | Self::TokenReview(_)
             | Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -77,6 +81,7 @@ impl Refusal {
             Self::Impersonation(_) => "impersonation",
             Self::Request(_) => "request",
             Self::TooManyRequests(_) => "rate_limited",
+            Self::Overloaded => "overloaded",
             Self::TokenReview(_) | Self::ServiceUnavailable(_) => "unavailable",
             Self::Upstream(_) => "upstream",
         }

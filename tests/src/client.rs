@@ -24,7 +24,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 use tokio_rustls::client::TlsStream;
 
 pub use self::{
-    h2_frames::{H2Outcome, send_h2_fields},
+    h2_frames::{
+        END_HEADERS, END_STREAM, H2Frame, H2Outcome, RawH2, frame, header_block, kind,
+        send_h2_fields,
+    },
     raw::{Head, RawConnection},
 };
 use crate::{
@@ -388,6 +391,16 @@ impl Client {
     /// A raw HTTP/1.1 connection, without ALPN as client-go dials for upgrades.
     pub async fn raw(&self) -> Result<RawConnection> {
         Ok(RawConnection::new(self.tls(&[]).await?))
+    }
+
+    /// A raw HTTP/2 connection whose client has these settings.
+    pub async fn raw_h2(&self, settings: &[(u16, u32)]) -> Result<RawH2> {
+        RawH2::connect(self, settings).await
+    }
+
+    /// A TCP connection, as far as TLS.
+    pub async fn tcp(&self) -> Result<TcpStream> {
+        Ok(TcpStream::connect(self.address).await?)
     }
 
     /// A connection for requests.

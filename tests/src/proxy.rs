@@ -50,6 +50,7 @@ pub struct Setup {
     ready_path: &'static str,
     own_token_file: bool,
     output_is_read: bool,
+    descriptors: Option<u32>,
     issuer_ca: Option<String>,
     upstream: String,
     upstream_ca: String,
@@ -72,6 +73,7 @@ impl Setup {
             ready_path: "/ready",
             own_token_file: false,
             output_is_read: true,
+            descriptors: None,
             issuer_ca: None,
             upstream: url.to_owned(),
             upstream_ca: ca_pem.to_owned(),
@@ -171,6 +173,13 @@ impl Setup {
         self
     }
 
+    /// The process may have so many descriptors.
+    #[must_use]
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Which path tells that the start is complete, instead of `/ready`.
     #[must_use]
     pub fn wait_for(mut self, path: &'static str) -> Self {
@@ -245,10 +254,16 @@ impl Setup {
         for arg in &mut args {
             *arg = arg.replace("{dir}", &folder);
         }
-        let process = if self.output_is_read {
-            Process::start(&binary()?, &args, &self.env)?
-        } else {
-            Process::start_unread(&binary()?, &args, &self.env)?
+        let binary = binary()?;
+        let process = match (self.descriptors, self.output_is_read) {
+            (Some(most), _) => {
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                let words = ["-c".to_owned(), script, binary.display().to_string()];
+                let args = [&words[..], &args].concat();
+                Process::start(Path::new("/bin/sh"), &args, &self.env)?
+            }
+            (None, true) => Process::start(&binary, &args, &self.env)?,
+            (None, false) => Process::start_unread(&binary, &args, &self.env)?,
         };
         Ok(ProxyUnderTest {
             process,

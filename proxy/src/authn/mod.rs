@@ -43,6 +43,7 @@ use self::{cache::TokenCache, key::Thumbprint};
 use crate::{
     identity::{Identity, IdentityHeaders, UnsafeIdentity},
     metrics::Metrics,
+    request::Credentials,
 };
 
 /// Why a token is refused. The client is told `Unauthorized`; this goes to the log. None of these
@@ -267,6 +268,14 @@ impl Authenticator {
     /// Who sends requests without a credential, where that is allowed at all.
     pub(crate) fn anonymous(&self) -> Option<&Arc<AnonymousUser>> {
         self.anonymous.as_ref()
+    }
+
+    /// Whether one of the tokens has been verified before, and still counts: others behind the same
+    /// address may do what they like.
+    pub(crate) fn knows_one_of(&self, credentials: &Credentials) -> bool {
+        let now = SystemTime::now();
+        let mut tokens = credentials.presented();
+        tokens.any(|token| token.is_ok_and(|token| self.cache.get(token, now).is_some()))
     }
 
     /// Verifies a token, or finds it among those that were. At most one issuer is asked: the one

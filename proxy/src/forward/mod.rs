@@ -1,6 +1,7 @@
 //! Forwarding what has passed: headers are cleaned, the identity and our credential are added,
 //! and the answer is passed on.
 
+mod connector;
 mod credential;
 mod hop_by_hop;
 mod noticed_end;
@@ -12,6 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -26,6 +28,7 @@ use crate::{
     audit::{AUDIT_ID, Exchange, RequestBody},
     identity::IdentityHeaders,
     request::{LongRunning, Upgrade, UpgradeProtocol},
+    server::Occupied,
 };
 
 /// [`oidcproxy_crds::v1alpha1::impersonation::REMOTE_CLIENT_IP`] as a header.
@@ -49,6 +52,8 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) withdrawn: &'a CancellationToken,
     /// The request's record.
     pub(crate) exchange: &'a Arc<Exchange>,
+    /// The request's place at kube-apiserver.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// Where upgraded connections go on, and what ends them.
@@ -59,14 +64,15 @@ pub(crate) struct Streams {
 }
 
 impl Upstream {
-    /// Forwards a request and passes the answer on.
+    /// Forwards a request and passes the answer on, with the place that it still takes up.
     pub(crate) async fn forward(
         &self,
         mut request: Request<RequestBody>,
         forwarding: Forwarding<'_>,
         streams: &Streams,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<(Response<Incoming>, Option<OwnedSemaphorePermit>), UpstreamError> {
         let client = hyper::upgrade::on(&mut request);
+        let occupied = request.extensions_mut().remove::<Occupied>();
         self.rewrite(&mut request, &forwarding)?;
         let mut answer = match forwarding.upgrade {
             Some(_) => self.send_alone(request).await?,
@@ -85,7 +91,12 @@ impl Upstream {
                 let exchange = Arc::clone(forwarding.exchange);
                 let session = forwarding.session;
                 let stream = splice(client, upstream, end, withdrawn, session, exchange);
-                streams.tasks.spawn(stream);
+                streams.tasks.spawn(async move {
+                    stream.await;
+                    // The server is done with the connection at the 101; it still counts as one.
+                    drop((occupied, forwarding.place));
+                });
+                return Ok((answer, None));
             }
             _ if switched => return Err(UpstreamError::Protocol),
             Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
@@ -99,7 +110,7 @@ impl Upstream {
             }
             _ => strip_response(answer.headers_mut()),
         }
-        Ok(answer)
+        Ok((answer, Some(forwarding.place)))
     }
 
     fn rewrite(
@@ -115,7 +126,6 @@ impl Upstream {
         let client = HeaderValue::try_from(forwarding.client.to_string());
         let client = client.map_err(|_| UpstreamError::Request)?;
         let headers = request.headers_mut();
-        check_content_length(headers)?;
         // First away with what the client may not say, then what we say.
         strip_request(headers);
         headers.insert(header::HOST, self.host());
@@ -146,19 +156,6 @@ impl Upstream {
             add_upgrade(headers, protocol);
         }
         Ok(())
-    }
-}
-
-/// HTTP/2 carries any text under this name, and kube-apiserver would fail the connection of others.
-fn check_content_length(headers: &http::HeaderMap) -> Result<(), UpstreamError> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let is_number = |length: &HeaderValue| {
-        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
-    };
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(()),
-        (Some(length), None) if is_number(length) => Ok(()),
-        _ => Err(UpstreamError::Request),
     }
 }
 

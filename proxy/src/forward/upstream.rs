@@ -3,41 +3,33 @@
 //! HTTP/1.1 only, from a pool. hyper-util keeps one HTTP/2 connection for a server and
 //! kube-apiserver allows a hundred requests on it: a hundred watches would stop everybody else.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{body::Incoming, client::conn::http1};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
 };
-use kube::{Config, client::ConfigExt};
-use tokio::net::TcpStream;
-use tower::Service;
+use kube::Config;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Service as _;
 
-use super::credential::{CredentialError, OwnCredential};
+use super::{
+    connector::{BoundedConnector, Connectors},
+    credential::{CredentialError, OwnCredential},
+};
 use crate::audit::RequestBody;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// TCP and TLS together.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// kube-apiserver ends a request after 60 s itself; whoever says nothing for longer is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_IDLE: usize = 256;
 /// Of an answer; a server may send a warning for each object.
 const MAX_HEADERS: usize = 512;
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_RETRIES: u32 = 3;
 
 /// What is wrong with kube-apiserver's address or our credential for it.
 #[derive(Debug, thiserror::Error)]
@@ -129,16 +121,17 @@ impl UpstreamError {
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     client: Client<BoundedConnector, RequestBody>,
-    connector: BoundedConnector,
+    streams: BoundedConnector,
     authority: Authority,
     /// The authority as a header.
     host: HeaderValue,
     base_path: String,
     credential: OwnCredential,
+    places: Arc<Semaphore>,
 }
 
 impl Upstream {
-    pub(crate) async fn new(config: &Config) -> Result<Self, UpstreamConfigError> {
+    pub(crate) async fn new(config: &Config, requests: usize) -> Result<Self, UpstreamConfigError> {
         let server = &config.cluster_url;
         let not_https = || UpstreamConfigError::Server(server.to_string());
         if server.scheme() != Some(&Scheme::HTTPS) {
@@ -146,45 +139,29 @@ impl Upstream {
         }
         let authority = server.authority().cloned().ok_or_else(not_https)?;
         let host = HeaderValue::try_from(authority.as_str()).map_err(|_| not_https())?;
-        let mut tls = config
-            .rustls_client_config()
-            .map_err(|error| UpstreamConfigError::Tls(Box::new(error)))?;
-        // The connector sets it by the versions that it is told to speak.
-        tls.alpn_protocols.clear();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(KEEPALIVE));
-        http.set_keepalive_interval(Some(KEEPALIVE));
-        http.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let builder = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_only();
-        let builder = match &config.tls_server_name {
-            None => builder,
-            Some(name) => {
-                let name = rustls::pki_types::ServerName::try_from(name.clone())
-                    .map_err(|_| UpstreamConfigError::ServerName(name.clone()))?;
-                builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name))
-            }
-        };
-        let connector = BoundedConnector(builder.enable_http1().wrap_connector(http));
+        let connectors = Connectors::new(config)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
             .http1_max_headers(MAX_HEADERS)
-            .build(connector.clone());
+            .build(connectors.pooled);
         Ok(Self {
             client,
-            connector,
+            streams: connectors.streams,
             authority,
             host,
             base_path: server.path().trim_end_matches('/').to_owned(),
             credential: own_credential(config).await?,
+            places: Arc::new(Semaphore::new(requests)),
         })
+    }
+
+    /// A request's place among those under way, up to the last byte of its answer: an HTTP/2 client
+    /// needs one connection for a hundred requests, we need a hundred. `None`: there is none left.
+    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     pub(crate) fn credential(&self) -> &OwnCredential {
@@ -249,7 +226,7 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let connection = self
-            .connector
+            .streams
             .clone()
             .call(request.uri().clone())
             .await
@@ -301,27 +278,4 @@ async fn own_credential(config: &Config) -> Result<OwnCredential, UpstreamConfig
         }
         (None, None) => OwnCredential::none(),
     })
-}
-
-type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A connector that gives up: hyper's own timeout covers TCP only, and a server that accepts and
-/// then says nothing would hold a request for ever.
-#[derive(Clone, Debug)]
-struct BoundedConnector(HttpsConnector<HttpConnector>);
-
-impl Service<Uri> for BoundedConnector {
-    type Response = Connection;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, server: Uri) -> Self::Future {
-        let connection = self.0.call(server);
-        Box::pin(async move { tokio::time::timeout(HANDSHAKE_TIMEOUT, connection).await? })
-    }
 }

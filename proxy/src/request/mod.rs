@@ -1,6 +1,7 @@
 //! What a request says of itself, before anybody is asked about it.
 
 mod client_address;
+mod client_network;
 mod credentials;
 mod info;
 mod known_resource;
@@ -13,6 +14,7 @@ use http::Method;
 
 pub(crate) use self::{
     client_address::TrustedProxies,
+    client_network::ClientNetwork,
     credentials::{Credentials, strip_subprotocol_tokens},
     info::{Attributes, LongRunning, ObjectReference, RequestInfo},
     target::check_head,

@@ -6,30 +6,50 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{metrics::Guard, request::ClientNetwork};
+
 /// The connections that are open, by the address of their client.
 #[derive(Debug, Default)]
-pub(crate) struct Admission(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Admission(Mutex<HashMap<ClientNetwork, usize>>);
 
 /// One connection's place, for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Place {
     admission: Arc<Admission>,
-    address: IpAddr,
+    client: ClientNetwork,
+}
+
+/// What a connection takes up for as long as anybody uses it: the server, then whoever goes on with
+/// the stream that it has become. Requests carry it.
+#[derive(Clone, Debug)]
+pub(crate) struct Occupied {
+    _all: Arc<(OwnedSemaphorePermit, Guard, Option<Place>)>,
+}
+
+impl Occupied {
+    /// A place of all, in the metrics, and of its address unless that is a trusted proxy's.
+    pub(super) fn new(permit: OwnedSemaphorePermit, counted: Guard, place: Option<Place>) -> Self {
+        Self {
+            _all: Arc::new((permit, counted, place)),
+        }
+    }
 }
 
 impl Admission {
     /// `None` when an address has as many as it may.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
-        let address = network_of(address);
+        let client = ClientNetwork::from(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
+        let count = open.entry(client).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
         Some(Place {
             admission: Arc::clone(self),
-            address,
+            client,
         })
     }
 }
@@ -41,20 +61,12 @@ impl Drop for Place {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        if let Some(count) = open.get_mut(&self.client) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                open.remove(&self.address);
+                open.remove(&self.client);
             }
         }
-    }
-}
-
-/// Whoever has one IPv6 address has the 2^64 beside it.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
     }
 }
 

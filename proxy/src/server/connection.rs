@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -24,26 +24,18 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     ServerTls,
-    admission::{Admission, Place},
-    client_connection::{Busy, BusyBody, ClientConnection},
+    admission::{Admission, Occupied, Place},
+    client_connection::{Busy, ClientBody, ClientConnection},
     proxy_protocol::read_source,
 };
 use crate::{
-    body::LastOfConnection,
-    descriptors::raise_limit,
+    body::ForStranger,
     drain::Drain,
     metrics::Metrics,
     pipeline::Pipeline,
     settings::{ClientLimits, Settings},
 };
 
-/// Connections at a time, where there are descriptors for that many; the next ones wait in the
-/// kernel.
-const MAX_CONNECTIONS: u64 = 16 * 1024;
-/// For files, the admin port, issuers and the watch.
-const RESERVED_DESCRIPTORS: u64 = 128;
-/// An HTTP/2 connection on which nothing happens is closed; in HTTP/1.1 the header timeout does.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In hyper this is also how long a kept-alive connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -63,13 +55,14 @@ pub(crate) struct Server {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: TaskTracker,
     pub(crate) admission: Arc<Admission>,
+    /// Connections at a time; the next ones wait in the kernel.
+    pub(crate) places: usize,
 }
 
 impl Server {
     /// Until the drain closes the door.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
-        let most = places();
-        let places = Arc::new(Semaphore::new(most));
+        let places = Arc::new(Semaphore::new(self.places));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -80,8 +73,7 @@ impl Server {
                 Ok((stream, peer, place)) => {
                     let server = Arc::clone(&self);
                     self.connections.spawn(async move {
-                        server.serve(stream, peer, most).await;
-                        drop(place);
+                        server.serve(stream, peer, place).await;
                     });
                 }
                 Err(error) => {
@@ -94,7 +86,12 @@ impl Server {
         self.connections.close();
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, most: usize) {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
         if tune(&stream).is_err() {
             return;
         }
@@ -104,7 +101,8 @@ impl Server {
         let limits = settings
             .as_ref()
             .map_or(&defaults, |settings| &settings.limits);
-        let most = limits.connections.map_or(most, |limit| limit.min(most));
+        let connections = limits.connections.unwrap_or(usize::MAX);
+        let most = connections.min(self.places);
         if counted.count() > most {
             self.metrics.connection_refused("limit");
             return tracing::debug!(%peer, "as many connections as there may be");
@@ -113,7 +111,7 @@ impl Server {
             HANDSHAKE_TIMEOUT,
             self.accept(stream, peer, settings.as_deref(), most),
         );
-        let (stream, peer, _place) = match accepted.await {
+        let (stream, peer, place) = match accepted.await {
             Ok(Ok(accepted)) => accepted,
             // Port scanners and probes; nothing that anybody could act on.
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
@@ -126,9 +124,11 @@ impl Server {
         let pipeline = Arc::clone(&self.pipeline);
         let client = Arc::new(ClientConnection::default());
         let answers = Arc::clone(&client);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let occupied = Occupied::new(permit, counted, place);
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let pipeline = Arc::clone(&pipeline);
             let busy = Busy::new(&answers);
+            request.extensions_mut().insert(occupied.clone());
             async move { Ok::<_, Infallible>(answer(&pipeline, request, peer, busy).await) }
         });
         let stream = TokioIo::new(stream);
@@ -197,19 +197,14 @@ impl Server {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = self.drain.closing.cancelled() => shut_down(connection.as_mut()),
-            () = client.should_end(IDLE_TIMEOUT) => shut_down(connection.as_mut()),
+            () = client.should_end() => shut_down(connection.as_mut()),
         }
         tokio::select! {
             ended = connection.as_mut() => ended,
+            () = client.is_deserted() => Ok(()),
             () = self.drain.end.cancelled() => Ok(()),
         }
     }
-}
-
-/// Each connection may need one to kube-apiserver.
-fn places() -> usize {
-    let free = raise_limit().saturating_sub(RESERVED_DESCRIPTORS) / 2;
-    usize::try_from(free.clamp(64, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
 async fn answer(
@@ -217,13 +212,30 @@ async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     busy: Busy,
-) -> Response<BusyBody> {
-    let answer = pipeline.answer(request, peer).await;
-    let refused = answer.status() == StatusCode::UNAUTHORIZED && answer.body().is_own();
-    if refused || answer.extensions().get::<LastOfConnection>().is_some() {
+) -> Response<ClientBody> {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let mut answer = pipeline.answer(request, peer).await;
+    let is_own = answer.body().is_own();
+    let is_for_stranger = answer.extensions().get::<ForStranger>().is_some();
+    let is_refused = is_own && answer.status() == StatusCode::UNAUTHORIZED;
+    // Strangers get no multiplexing, as in kube-apiserver (`UnauthenticatedHTTP2DOSMitigation`).
+    if is_refused || (is_for_stranger && is_http2) {
         busy.connection().dismiss();
     }
-    answer.map(|body| BusyBody { body, _busy: busy })
+    // Load balancers still send new connections: those that are kept come to an end as they are used.
+    // In HTTP/2 GOAWAY follows.
+    let is_switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !is_http2 && !is_switched && pipeline.drain.leaving.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+    answer.map(|body| {
+        if is_own || is_for_stranger {
+            busy.while_it_moves(body)
+        } else {
+            busy.until_the_end_of(body)
+        }
+    })
 }
 
 async fn next(
@@ -238,7 +250,8 @@ async fn next(
     Ok((stream, peer, place))
 }
 
-/// It fails for a client that has gone already.
+/// It fails for a client that has gone already. `TCP_USER_TIMEOUT` would say so of one that reads
+/// nothing for a while, such as a terminal that is stopped; HTTP/2 asks by itself.
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()

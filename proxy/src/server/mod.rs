@@ -9,7 +9,7 @@ mod proxy_protocol;
 mod tls;
 
 pub(crate) use self::{
-    admission::Admission,
+    admission::{Admission, Occupied},
     certificate::{CertificateFiles, ServingCertificate},
     connection::Server,
     listener::bind,

@@ -1,10 +1,8 @@
 //! What one client may use, of settings or by default.
 
-use std::net::IpAddr;
-
 use oidcproxy_crds::v1alpha1::lifecycle::Limits;
 
-use crate::rate::RateLimit;
+use crate::{rate::RateLimit, request::ClientNetwork};
 
 /// A token, its groups and a browser's headers need a tenth of it. What one client can make the
 /// proxy hold is this times its streams.
@@ -22,7 +20,7 @@ pub(crate) struct ClientLimits {
     pub(crate) header_bytes: usize,
     pub(crate) header_count: usize,
     pub(crate) requests_per_user: Option<RateLimit<String>>,
-    pub(crate) unauthenticated_per_address: Option<RateLimit<IpAddr>>,
+    pub(crate) unauthenticated_per_address: Option<RateLimit<ClientNetwork>>,
 }
 
 impl Default for ClientLimits {

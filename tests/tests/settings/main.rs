@@ -52,6 +52,13 @@ impl Bed {
         self.send(protocol, user, groups, &[]).await
     }
 
+    /// By whichever user; an error where there is no connection.
+    async fn get_or_error(&self, protocol: Protocol) -> anyhow::Result<Reply> {
+        let token = self.issuer.token("alice", &[]);
+        let call = Call::get("/api/v1/pods").bearer(&token);
+        self.client.send(protocol, call).await
+    }
+
     async fn send(
         &self,
         protocol: Protocol,
