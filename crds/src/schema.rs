@@ -115,6 +115,117 @@ mod tests {
         assert_eq!(missing, Vec::<String>::new());
     }
 
+    fn at<'a>(schema: &'a JSONSchemaProps, path: &str) -> &'a JSONSchemaProps {
+        path.split('.').fold(schema, |schema, part| match part {
+            "[]" => match schema.items.as_ref() {
+                Some(JSONSchemaPropsOrArray::Schema(items)) => items,
+                _ => panic!("{path}: no items"),
+            },
+            "{}" => match schema.additional_properties.as_ref() {
+                Some(JSONSchemaPropsOrBool::Schema(values)) => values,
+                _ => panic!("{path}: no values"),
+            },
+            name => &schema.properties.as_ref().unwrap()[name],
+        })
+    }
+
+    /// Whatever the spec may say, the status has room for it: a status that is refused says nothing.
+    #[test]
+    fn settings_have_room_for_all_that_a_spec_may_say() {
+        let definition = custom_resource_definition();
+        let validation = definition.spec.versions[0].schema.as_ref().unwrap();
+        let whole = validation.open_api_v3_schema.as_ref().unwrap();
+        let (spec, settings) = (at(whole, "spec"), at(whole, "status.settings"));
+        let jwt = "authentication.jwt.[]";
+        let issuer = "authentication.issuers.[]";
+        let entry =
+            |spec: &str, settings: &str| (format!("{jwt}.{spec}"), format!("{issuer}.{settings}"));
+        let same = |path: &str| (path.to_owned(), path.to_owned());
+        let rows = [
+            ("authentication.jwt".into(), "authentication.issuers".into()),
+            (
+                "authentication.jwt".into(),
+                "authentication.certificateAuthorities".into(),
+            ),
+            (
+                format!("{jwt}.issuer.certificateAuthority"),
+                "authentication.certificateAuthorities.{}".into(),
+            ),
+            entry("name", "name"),
+            entry("issuer.url", "url"),
+            entry("issuer.discoveryURL", "discoveryURL"),
+            entry("issuer.audiences", "audiences"),
+            entry("issuer.audiences.[]", "audiences.[]"),
+            entry("claimValidationRules", "claimValidationRules"),
+            entry("claimMappings", "claimMappings"),
+            entry("userValidationRules", "userValidationRules"),
+            same("authentication.reservedPrefixes.[]"),
+            same("authentication.allowedReservedGroups"),
+            same("authentication.tokenPassthrough.audiences"),
+            same("authentication.anonymous"),
+            same("impersonation.asExtraKeys"),
+            same("impersonation.restrictTo"),
+            same("impersonation.extra"),
+            same("serving.trustedProxies"),
+            same("limits"),
+        ];
+        for (from, to) in rows {
+            let (from_schema, to_schema) = (at(spec, &from), at(settings, &to));
+            let mut narrower = Vec::new();
+            holds(from_schema, to_schema, &to, &mut narrower);
+            assert_eq!(narrower, Vec::<String>::new(), "spec.{from}");
+        }
+        // Those of the operator's own come on top.
+        let prefixes = at(settings, "authentication.reservedPrefixes")
+            .max_items
+            .unwrap();
+        let given = at(spec, "authentication.reservedPrefixes")
+            .max_items
+            .unwrap();
+        let own = i64::try_from(crate::v1alpha1::authentication::RESERVED_PREFIXES.len()).unwrap();
+        assert!(given + own <= prefixes, "{given} and {own}: {prefixes}");
+        // What comes by a reference is as long as the operator lets it be.
+        let authority = at(settings, "authentication.certificateAuthorities.{}").max_length;
+        let most = crate::v1alpha1::settings::MAX_CERTIFICATE_AUTHORITY_BYTES;
+        assert_eq!(authority, i64::try_from(most).ok());
+        let policy = at(settings, "audit.policy").max_length;
+        let most = crate::v1alpha1::audit_policy::MAX_POLICY_BYTES;
+        assert_eq!(policy, i64::try_from(most).ok());
+        let bundle = at(whole, "status.caBundle").max_length;
+        assert_eq!(bundle, authority);
+    }
+
+    /// Notes each limit of `to` that is below that of `from`.
+    fn holds(from: &JSONSchemaProps, to: &JSONSchemaProps, path: &str, narrower: &mut Vec<String>) {
+        for (what, given, room) in [
+            ("maxLength", from.max_length, to.max_length),
+            (
+                "maxItems",
+                from.max_items,
+                to.max_items.or(to.max_properties),
+            ),
+            ("maxProperties", from.max_properties, to.max_properties),
+        ] {
+            if let (Some(given), Some(room)) = (given, room)
+                && given > room
+            {
+                narrower.push(format!("{path}: {what} {given} > {room}"));
+            }
+        }
+        for (name, property) in from.properties.iter().flatten() {
+            if let Some(same) = to.properties.as_ref().and_then(|all| all.get(name)) {
+                holds(property, same, &format!("{path}.{name}"), narrower);
+            }
+        }
+        if let (
+            Some(JSONSchemaPropsOrArray::Schema(from)),
+            Some(JSONSchemaPropsOrArray::Schema(to)),
+        ) = (&from.items, &to.items)
+        {
+            holds(from, to, &format!("{path}[]"), narrower);
+        }
+    }
+
     #[test]
     fn the_published_file_is_current() {
         let published = include_str!("../oidcproxies.yaml");

@@ -1,8 +1,9 @@
 //! `spec.sessions`, `spec.limits` and `spec.drain`: how long things live and how much they take.
 
-use kube::core::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::duration::Duration;
 
 /// How long streams may live.
 #[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -5,6 +5,7 @@ pub mod audit_policy;
 pub mod authentication;
 pub mod conditions;
 pub mod deployment;
+pub mod duration;
 pub mod exposure;
 pub mod impersonation;
 pub mod issuer_expressions;

@@ -1,10 +1,10 @@
 //! `spec.serving`.
 
-use kube::{KubeSchema, core::Duration};
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::authentication::CertificateAuthoritySource;
+use super::{authentication::CertificateAuthoritySource, duration::Duration};
 
 /// Names, certificate and TLS of the serving port.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -65,7 +65,7 @@ pub struct AuthenticationSettings {
     pub issuers: Vec<IssuerSettings>,
     /// PEM bundles by the name that the issuers use; equal ones stand here once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 65536}))]
     pub certificate_authorities: BTreeMap<String, String>,
     /// Prefixes that no username, and no group that is not allowed, may start with.
     #[schemars(length(max = 32), inner(length(max = 64)))]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use oidcproxy_crds::v1alpha1::{
     authentication::{RESERVED_PREFIXES, TokenPassthroughMode},
     deployment::Deployment,
+    duration,
     exposure::Exposure,
     lifecycle::{Drain, Sessions},
     network_policy::{EgressMode, NetworkPolicy, NetworkPolicyMode},
@@ -234,14 +235,14 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
 /// The lifetimes, with the defaults of cert-manager.
 pub fn lifetimes(issued: Option<&SelfIssued>) -> Lifetimes {
     let authority = issued.and_then(|issued| issued.authority.as_ref());
-    let or_hours = |value: Option<kube::core::Duration>, hours| {
-        value.map_or_else(|| Duration::from_hours(hours), Duration::from)
+    let or_hours = |value: Option<&duration::Duration>, hours| {
+        time(value).unwrap_or_else(|| Duration::from_hours(hours))
     };
     Lifetimes {
-        leaf: or_hours(issued.and_then(|issued| issued.duration), 2160),
-        renew_before: or_hours(issued.and_then(|issued| issued.renew_before), 720),
-        authority: or_hours(authority.and_then(|authority| authority.duration), 87_600),
-        overlap: or_hours(authority.and_then(|authority| authority.overlap), 8760),
+        leaf: or_hours(issued.and_then(|issued| issued.duration.as_ref()), 2160),
+        renew_before: or_hours(issued.and_then(|issued| issued.renew_before.as_ref()), 720),
+        authority: or_hours(authority.and_then(|root| root.duration.as_ref()), 87_600),
+        overlap: or_hours(authority.and_then(|root| root.overlap.as_ref()), 8760),
     }
 }
 
@@ -326,24 +327,28 @@ fn sessions(sessions: Option<&Sessions>) -> SessionSettings {
     };
     SessionSettings {
         end_at_token_expiry: sessions.end_at_token_expiry.unwrap_or_default(),
-        max_duration_seconds: sessions.max_duration.map(whole_seconds),
-        idle_timeout_seconds: sessions.idle_timeout.map(whole_seconds),
+        max_duration_seconds: time(sessions.max_duration.as_ref()).map(whole_seconds),
+        idle_timeout_seconds: time(sessions.idle_timeout.as_ref()).map(whole_seconds),
     }
 }
 
+/// How long it is; that it can be told was found out before.
+fn time(value: Option<&duration::Duration>) -> Option<Duration> {
+    value.and_then(|value| value.parsed().ok())
+}
+
 /// Rounded up.
-fn whole_seconds(value: kube::core::Duration) -> u32 {
-    let duration = Duration::from(value);
+fn whole_seconds(duration: Duration) -> u32 {
     let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 fn drain(drain: Option<&Drain>) -> DrainSettings {
     let seconds =
-        |value: Option<kube::core::Duration>, default| value.map_or(default, whole_seconds);
+        |value: Option<&duration::Duration>, default| time(value).map_or(default, whole_seconds);
     DrainSettings {
-        delay_seconds: seconds(drain.and_then(|drain| drain.delay), 5),
-        deadline_seconds: seconds(drain.and_then(|drain| drain.deadline), 30),
+        delay_seconds: seconds(drain.and_then(|drain| drain.delay.as_ref()), 5),
+        deadline_seconds: seconds(drain.and_then(|drain| drain.deadline.as_ref()), 30),
     }
 }
 

@@ -2,6 +2,7 @@
 //! once; nothing is changed, nothing asked.
 
 pub mod audit;
+mod durations;
 mod exposure;
 mod issuers;
 mod not_implemented;

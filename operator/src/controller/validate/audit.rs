@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use oidcproxy_crds::v1alpha1::{
     audit::Audit,
-    audit_policy::AuditPolicy,
+    audit_policy::{AuditPolicy, MAX_POLICY_BYTES},
     settings::{AuditSettings, MountedSecret},
 };
 use url::Url;
@@ -118,7 +118,19 @@ fn text<'a>(
 
 fn read_policy(text: &str, findings: &mut Findings) -> Option<String> {
     match AuditPolicy::from_yaml(text) {
-        Ok(policy) => policy.to_json().ok(),
+        Ok(policy) => {
+            let json = policy.to_json().ok();
+            // The proxies read JSON, which can be longer than the YAML that it is of.
+            if json
+                .as_ref()
+                .is_some_and(|json| json.len() > MAX_POLICY_BYTES)
+            {
+                let message = format_args!("has more than {MAX_POLICY_BYTES} bytes as JSON");
+                findings.add(Reason::SettingsTooLarge, POLICY, message);
+                return None;
+            }
+            json
+        }
         Err(errors) => {
             for error in errors {
                 findings.invalid(format_args!("{POLICY}: {}", error.path), error.message);

@@ -12,7 +12,7 @@ use oidcproxy_crds::{
     },
 };
 
-use super::Findings;
+use super::{Findings, durations::is_duration};
 
 /// The longest that a leaving pod may take for either part.
 const MAX_DRAIN: Duration = Duration::from_hours(24);
@@ -95,27 +95,22 @@ fn check_labels<'a>(keys: impl Iterator<Item = &'a String>, path: &str, findings
 }
 
 fn check_drain(drain: &Drain, findings: &mut Findings) {
-    for (field, value) in [("delay", drain.delay), ("deadline", drain.deadline)] {
-        if value.is_some_and(|value| value.is_negative() || Duration::from(value) > MAX_DRAIN) {
-            findings.invalid(format_args!("drain.{field}"), "must be between 0s and 24h");
-        }
+    for (field, value) in [("delay", &drain.delay), ("deadline", &drain.deadline)] {
+        let path = format!("drain.{field}");
+        let bounds = (Duration::ZERO..=MAX_DRAIN, "between 0s and 24h");
+        is_duration(value.as_ref(), &path, bounds, findings);
     }
 }
 
 fn check_sessions(sessions: &Sessions, findings: &mut Findings) {
     let given = [
-        ("maxDuration", sessions.max_duration),
-        ("idleTimeout", sessions.idle_timeout),
+        ("maxDuration", &sessions.max_duration),
+        ("idleTimeout", &sessions.idle_timeout),
     ];
     for (field, value) in given {
-        let is_time = |value| {
-            let duration = Duration::from(value);
-            (MIN_SESSION..=MAX_SESSION).contains(&duration)
-        };
-        if value.is_some_and(|value| value.is_negative() || !is_time(value)) {
-            let message = "must be between 1s and 8760h";
-            findings.invalid(format_args!("sessions.{field}"), message);
-        }
+        let path = format!("sessions.{field}");
+        let bounds = (MIN_SESSION..=MAX_SESSION, "between 1s and 8760h");
+        is_duration(value.as_ref(), &path, bounds, findings);
     }
 }
 

@@ -247,12 +247,29 @@ fn what_is_wrong_names_its_field() {
             "sessions.idleTimeout",
             json!({"sessions": {"idleTimeout": "-1s"}}),
         ),
+        (
+            "sessions.maxDuration",
+            json!({"sessions": {"maxDuration": "5s-3s"}}),
+        ),
+        (
+            "serving.certificate.selfIssued.duration",
+            json!({"serving": {"certificate": {"source": "SelfIssued", "selfIssued": {
+                "duration": "100000000000000000000h"
+            }}}}),
+        ),
+        (
+            "serving.certificate.selfIssued.authority.overlap",
+            json!({"serving": {"certificate": {"source": "SelfIssued", "selfIssued": {
+                "authority": {"overlap": "soon"}
+            }}}}),
+        ),
         ("limits.connections", json!({"limits": {"connections": 0}})),
         (
             "limits.headerBytes",
             json!({"limits": {"headerBytes": 100}}),
         ),
         ("drain.delay", json!({"drain": {"delay": "-1s"}})),
+        ("drain.delay", json!({"drain": {"delay": "soon"}})),
         ("drain.deadline", json!({"drain": {"deadline": "48h"}})),
         (
             "kubeconfig.issuer",

@@ -9,7 +9,7 @@ use oidcproxy_crds::v1alpha1::{
 };
 use url::Url;
 
-use super::{Findings, Reason};
+use super::{Findings, Reason, durations::is_duration};
 use crate::{
     controller::{
         dereference::{Missing, References},
@@ -95,26 +95,22 @@ fn check_lifetimes(issued: &SelfIssued, findings: &mut Findings) {
     let path = "serving.certificate.selfIssued";
     let authority = issued.authority.as_ref();
     let given = [
-        ("duration", issued.duration),
-        ("renewBefore", issued.renew_before),
+        ("duration", issued.duration.as_ref()),
+        ("renewBefore", issued.renew_before.as_ref()),
         (
             "authority.duration",
-            authority.and_then(|value| value.duration),
+            authority.and_then(|value| value.duration.as_ref()),
         ),
         (
             "authority.overlap",
-            authority.and_then(|value| value.overlap),
+            authority.and_then(|value| value.overlap.as_ref()),
         ),
     ];
     let mut sane = true;
     for (field, value) in given {
-        if value.is_some_and(|value| value.is_negative() || Duration::from(value) > MAX_DURATION) {
-            findings.invalid(
-                format_args!("{path}.{field}"),
-                "must be between 0 and 100 years",
-            );
-            sane = false;
-        }
+        let path = format!("{path}.{field}");
+        let bounds = (Duration::ZERO..=MAX_DURATION, "between 0 and 100 years");
+        sane &= is_duration(value, &path, bounds, findings);
     }
     if !sane {
         return;
