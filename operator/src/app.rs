@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Admin},
     args::{Args, Task},
-    controller::{Context, cleanup, options::Options, watch},
+    controller::{Context, options::Options, sweep, watch},
     events::Events,
     lease::Elector,
     metrics::Metrics,
     uninstall,
 };
 
-/// Between sweeps for what was left behind.
-const SWEEP: Duration = Duration::from_hours(1);
+/// As long as passes under way may take once the operator is told to stop: within its pod's grace,
+/// and with time left to give the Lease back.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// Does what the arguments say.
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -83,11 +84,17 @@ async fn operate(args: Args) -> anyhow::Result<()> {
     }
     metrics.set_leader(true);
     let events = Events::new(client.clone(), &parts.identity);
+    let told = stop.clone();
     let led = lead(client, parts.options, events, metrics, stop);
+    let farewell = async {
+        told.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
     tokio::select! {
         // Whatever is under way is dropped at once: from here on another may lead.
         () = elector.hold() => bail!("the lead is lost"),
         () = led => {}
+        () = farewell => tracing::warn!("passes under way are dropped"),
     }
     elector.release().await;
     tracing::info!("stopped");
@@ -103,17 +110,9 @@ async fn lead(
 ) {
     tracing::info!("leading");
     let context = Arc::new(Context::new(client.clone(), options, events, metrics));
-    let sweeping = async {
-        loop {
-            if let Err(error) = cleanup::sweep(&client).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot sweep");
-            }
-            tokio::time::sleep(SWEEP).await;
-        }
-    };
     tokio::select! {
         () = watch::run(context, stop) => {}
-        () = sweeping => {}
+        () = sweep::run(&client) => {}
     }
 }
 

@@ -1,12 +1,10 @@
 //! Events of events.k8s.io, for people who ask `kubectl describe`.
 
+use crate::controller::identity::MANAGER;
 use kube::{
-    Client, Resource as _,
+    Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use oidcproxy_crds::OidcProxy;
-
-use crate::controller::identity::MANAGER;
 
 /// The longest note that the API takes.
 const MAX_NOTE: usize = 1000;
@@ -25,25 +23,27 @@ impl Events {
     }
 
     /// Something went as it should.
-    pub async fn normal(&self, proxy: &OidcProxy, reason: &str, action: &str, note: &str) {
+    pub async fn normal<K>(&self, proxy: &K, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         self.publish(proxy, EventType::Normal, reason, action, note)
             .await;
     }
 
     /// Something did not.
-    pub async fn warning(&self, proxy: &OidcProxy, reason: &str, action: &str, note: &str) {
+    pub async fn warning<K>(&self, proxy: &K, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         self.publish(proxy, EventType::Warning, reason, action, note)
             .await;
     }
 
-    async fn publish(
-        &self,
-        proxy: &OidcProxy,
-        type_: EventType,
-        reason: &str,
-        action: &str,
-        note: &str,
-    ) {
+    async fn publish<K>(&self, proxy: &K, type_: EventType, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let cut = note
             .char_indices()
             .map(|(at, _)| at)
@@ -60,8 +60,8 @@ impl Events {
             secondary: None,
         };
         tracing::info!(
-            namespace = proxy.metadata.namespace,
-            name = proxy.metadata.name,
+            namespace = proxy.meta().namespace,
+            name = proxy.meta().name,
             reason,
             "{note}"
         );

@@ -1,6 +1,10 @@
 //! The operator's metrics.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
@@ -41,6 +45,8 @@ pub struct Metrics {
     not_after: Family<Object, Gauge>,
     authority_not_after: Family<Object, Gauge>,
     previous_not_after: Family<Object, Gauge>,
+    /// The objects that there are series of; a family does not tell.
+    known: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
 /// When certificates end, in seconds since 1970.
@@ -113,6 +119,7 @@ impl Default for Metrics {
             not_after,
             authority_not_after,
             previous_not_after,
+            known: Arc::default(),
         }
     }
 }
@@ -156,6 +163,7 @@ impl Metrics {
 
     /// What is known of an object.
     pub fn observe(&self, namespace: &str, name: &str, ready: bool, ends: Option<Ends>) {
+        self.known().insert((namespace.to_owned(), name.to_owned()));
         let object = object(namespace, name);
         self.ready.get_or_create(&object).set(i64::from(ready));
         for (family, end) in [
@@ -178,11 +186,27 @@ impl Metrics {
 
     /// The object is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
+        self.known()
+            .remove(&(namespace.to_owned(), name.to_owned()));
         let object = object(namespace, name);
         self.ready.remove(&object);
         self.not_after.remove(&object);
         self.authority_not_after.remove(&object);
         self.previous_not_after.remove(&object);
+    }
+
+    /// Only these objects are left, by namespace and name.
+    pub fn retain(&self, living: &BTreeSet<(&str, &str)>) {
+        let known = self.known().clone();
+        for (namespace, name) in known {
+            if !living.contains(&(namespace.as_str(), name.as_str())) {
+                self.forget(&namespace, &name);
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<(String, String)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of it, as scrapers read it.
@@ -234,6 +258,12 @@ mod tests {
         assert!(!text.contains("not_after_seconds{namespace"), "{text}");
         metrics.forget("auth", "corp");
         assert!(!metrics.encode().contains("corp"));
+        metrics.observe("auth", "corp", true, Some(ends));
+        metrics.observe("auth", "other", true, Some(ends));
+        metrics.retain(&[("auth", "other"), ("elsewhere", "corp")].into());
+        let text = metrics.encode();
+        assert!(!text.contains("corp"), "{text}");
+        assert_eq!(text.matches(r#"name="other""#).count(), 4, "{text}");
     }
 
     /// The names in docs/metrics.md, in the section about the operator.

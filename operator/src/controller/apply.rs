@@ -37,7 +37,10 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::{exposure::GatewayApi, memory::Memory};
+pub use self::{
+    exposure::GatewayApi,
+    memory::{Memories, Memory},
+};
 use super::{
     build::{Applied, Foundation, Prepared, Workload},
     identity::{Identity, MANAGER},

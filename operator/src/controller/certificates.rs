@@ -12,9 +12,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client};
+use oidcproxy_crds::OidcProxyStatus;
 
 pub use self::names::{cluster_ips, load_balancer_addresses};
-use super::{apply, identity::Identity, refusal::Fault, resolve::Resolved};
+use super::{apply, identity::Identity, news::News, refusal::Fault, resolve::Resolved};
 use crate::pki::{authority, leaf::Facts};
 
 /// Why there is no certificate.
@@ -41,8 +42,6 @@ pub struct Issued {
     pub fault: Option<Fault>,
     /// A name that the certificate is for, as the Service is to be asked for it.
     pub server_name: String,
-    /// What was written this time.
-    pub news: Vec<Note>,
 }
 
 /// The operator's own roots.
@@ -54,51 +53,24 @@ pub struct Authorities {
     pub previous_not_after: Option<Timestamp>,
 }
 
-/// Something that was written, for an Event.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Note {
-    /// In one word.
-    pub reason: &'static str,
-    /// In a sentence.
-    pub text: String,
-    /// Whether somebody has to do something about it.
-    pub warning: bool,
-}
-
-impl Note {
-    fn normal(reason: &'static str, text: String) -> Self {
-        Self {
-            reason,
-            text,
-            warning: false,
-        }
-    }
-
-    fn warning(reason: &'static str, text: String) -> Self {
-        Self {
-            warning: true,
-            ..Self::normal(reason, text)
-        }
-    }
-}
-
-/// Sees to the certificate that the spec asks for; `is_known` says that clients may trust a root of
-/// before.
+/// Sees to the certificate that the spec asks for; `published` says what clients may trust already.
+/// What is written is in `news` even if a later step fails.
 pub async fn ensure(
     client: &Client,
     resolved: &Resolved,
     service: &Service,
-    is_known: bool,
+    published: &OidcProxyStatus,
+    news: &mut News,
 ) -> Result<Issued, Error> {
     match &resolved.provided {
         Some(provided) => provided::look(client, resolved, provided, service).await,
-        None => self_issued::ensure(client, resolved, service, is_known).await,
+        None => self_issued::ensure(client, resolved, service, published, news).await,
     }
 }
 
 /// Renews the operator's own certificate as it is, while the spec cannot be realised.
-pub async fn upkeep(client: &Client, identity: &Identity) -> Result<Vec<Note>, Error> {
-    self_issued::upkeep(client, identity).await
+pub async fn upkeep(client: &Client, identity: &Identity, news: &mut News) -> Result<(), Error> {
+    self_issued::upkeep(client, identity, news).await
 }
 
 /// Removes the operator's own serving certificate, once no pod needs it any longer. The authority

@@ -4,14 +4,14 @@
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{Patch, PatchParams},
 };
 use oidcproxy_crds::OidcProxy;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    apply::{self, Error, Object, delete_own},
-    identity::{Identity, MANAGED_BY, OWNER_NAME, OWNER_NAMESPACE, OWNER_UID},
+    apply::{Error, delete_own},
+    identity::Identity,
 };
 
 /// Keeps an `OidcProxy` until its ClusterRole and binding are gone.
@@ -28,11 +28,21 @@ pub async fn ensure_finalizer(
     }
     let mut finalizers = proxy.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    patch_finalizers(client, identity, proxy, &finalizers).await
+    let patch = Patch::Merge(with_finalizers(proxy, &finalizers));
+    let params = PatchParams::default();
+    let patched = proxies(client, identity)
+        .patch(&identity.name, &params, &patch)
+        .await;
+    patched.map_err(|source| failed(identity, source))
 }
 
-/// Takes the proxy's rights away, the binding first, and lets the object go.
-pub async fn release(client: &Client, identity: &Identity, proxy: &OidcProxy) -> Result<(), Error> {
+/// Takes the proxy's rights away, the binding first, and lets the object go: by its metadata alone,
+/// for one that cannot be read must be able to go, too.
+pub async fn release(
+    client: &Client,
+    identity: &Identity,
+    proxy: &impl Resource,
+) -> Result<(), Error> {
     if !proxy.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
@@ -45,77 +55,26 @@ pub async fn release(client: &Client, identity: &Identity, proxy: &OidcProxy) ->
         .filter(|name| *name != FINALIZER)
         .cloned()
         .collect();
-    match patch_finalizers(client, identity, proxy, &rest).await {
-        Err(Error::Request { source, .. }) if is_not_found(&source) => Ok(()),
-        other => other.map(|_| ()),
+    let patch = Patch::Merge(with_finalizers(proxy, &rest));
+    let params = PatchParams::default();
+    let patched = proxies(client, identity)
+        .patch_metadata(&identity.name, &params, &patch)
+        .await;
+    match patched {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(identity, source)),
+        Ok(_) => Ok(()),
     }
 }
 
-async fn patch_finalizers(
-    client: &Client,
-    identity: &Identity,
-    proxy: &OidcProxy,
-    finalizers: &[String],
-) -> Result<OidcProxy, Error> {
-    let api: Api<OidcProxy> = Api::namespaced(client.clone(), &identity.namespace);
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": proxy.resource_version()}});
-    api.patch(
-        &identity.name,
-        &PatchParams::default(),
-        &Patch::Merge(&patch),
-    )
-    .await
-    .map_err(|source| Error::request::<OidcProxy>("set the finalizer of", &identity.name, source))
+fn proxies(client: &Client, identity: &Identity) -> Api<OidcProxy> {
+    Api::namespaced(client.clone(), &identity.namespace)
 }
 
-fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
+fn with_finalizers(proxy: &impl Resource, finalizers: &[String]) -> Value {
+    json!({"metadata": {"finalizers": finalizers, "resourceVersion": proxy.resource_version()}})
 }
 
-/// Removes each ClusterRole and binding whose `OidcProxy` is gone, as after a finalizer that
-/// somebody took off by hand.
-pub async fn sweep(client: &Client) -> Result<(), Error> {
-    sweep_kind::<ClusterRoleBinding>(client).await?;
-    sweep_kind::<ClusterRole>(client).await
-}
-
-async fn sweep_kind<K>(client: &Client) -> Result<(), Error>
-where
-    K: Object + Resource<Scope = kube::core::ClusterResourceScope>,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let list = api
-        .list(&ListParams::default().labels(MANAGED_BY))
-        .await
-        .map_err(|source| Error::request::<K>("list", "", source))?;
-    for object in list.items {
-        let label = |key: &str| object.labels().get(key).cloned();
-        let owner = (
-            label(OWNER_NAMESPACE),
-            label(OWNER_NAME),
-            object.annotations().get(OWNER_UID),
-        );
-        let (Some(namespace), Some(name), Some(uid)) = owner else {
-            continue;
-        };
-        let owners: Api<OidcProxy> = Api::namespaced(client.clone(), &namespace);
-        let owner = apply::get(&owners, &name).await?;
-        if owner.and_then(|owner| owner.uid()).as_ref() == Some(uid) {
-            continue;
-        }
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: object.uid(),
-                resource_version: object.resource_version(),
-            }),
-            ..DeleteParams::default()
-        };
-        let child = object.name_any();
-        match api.delete(&child, &params).await {
-            Ok(_) => tracing::info!(kind = %K::kind(&()), child, "removed: its OidcProxy is gone"),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(source) => return Err(Error::request::<K>("delete", &child, source)),
-        }
-    }
-    Ok(())
+fn failed(identity: &Identity, source: kube::Error) -> Error {
+    Error::request::<OidcProxy>("set the finalizer of", &identity.name, source)
 }

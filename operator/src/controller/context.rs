@@ -1,11 +1,16 @@
 //! What all passes share.
 
-use kube::{Client, runtime::controller::Action};
+use std::collections::BTreeSet;
+
+use kube::{
+    Client, Resource as _,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
 
 use super::{
-    Error,
-    apply::{GatewayApi, Memory},
+    Error, Guarded,
+    apply::{GatewayApi, Memories},
     build::ADMIN_PORT,
     identity::Identity,
     observe::probe::Probe,
@@ -32,7 +37,7 @@ pub struct Context {
     /// To ask pods.
     pub probe: Probe,
     /// What was applied.
-    pub memory: Memory,
+    pub memories: Memories,
     /// What the cluster has of the Gateway API.
     pub gateway: GatewayApi,
     pub(super) transitions: Transitions,
@@ -50,7 +55,7 @@ impl Context {
             events,
             metrics,
             probe: Probe::new(ADMIN_PORT),
-            memory: Memory::default(),
+            memories: Memories::default(),
             gateway: GatewayApi::default(),
             transitions: Transitions::default(),
             self_test: SelfTest::default(),
@@ -63,13 +68,35 @@ impl Context {
         self.pace.forget(&identity.uid);
         self.transitions.forget(&identity.uid);
         self.self_test.forget(&identity.uid);
+        self.memories.forget(&identity.uid);
         self.metrics.forget(&identity.namespace, &identity.name);
     }
 
-    /// Notes a failure that the status does not speak of yet.
-    pub(super) fn failed(&self, identity: &Identity, result: Result<(), Error>) -> Error {
-        self.pace.failed(&identity.uid);
-        result.err().unwrap_or(Error::Timeout)
+    /// Only what concerns these objects is of use any longer: some vanish without a last pass.
+    pub(super) fn retain(&self, living: &[ObjectRef<Guarded>]) {
+        let uids: BTreeSet<String> = living
+            .iter()
+            .filter_map(|object| object.extra.uid.clone())
+            .collect();
+        self.pace.retain(&uids);
+        self.transitions.retain(&uids);
+        self.self_test.retain(&uids);
+        self.memories.retain(&uids);
+        let names: BTreeSet<(&str, &str)> = living
+            .iter()
+            .filter_map(|object| Some((object.namespace.as_deref()?, object.name.as_str())))
+            .collect();
+        self.metrics.retain(&names);
+    }
+
+    /// A pass has come to nothing. Whatever ended it counts, wherever it was: the next ones wait
+    /// longer.
+    pub(super) fn failed(&self, object: &Guarded, error: &Error) {
+        // Somebody has to change such an object first; it is looked at now and then.
+        if !matches!(error, Error::Unreadable(_) | Error::Incomplete) {
+            let uid = object.meta().uid.as_deref().unwrap_or_default();
+            self.pace.failed(uid, error.is_conflict());
+        }
     }
 
     /// When to look again: soon while something is under way, else now and then; pods and the
@@ -95,10 +122,7 @@ impl Context {
                 let foreign = error.is_foreign();
                 Ok(Action::requeue(if foreign { FOREIGN } else { steady }))
             }
-            Err(error) => {
-                self.pace.failed(&identity.uid);
-                Err(error)
-            }
+            Err(error) => Err(error),
             Ok(()) if is_true(status, types::READY) => {
                 Ok(Action::requeue(self.pace.settled(&identity.uid)))
             }

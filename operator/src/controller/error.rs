@@ -79,6 +79,12 @@ impl Error {
         )
     }
 
+    /// Whether the API server will have nothing to do with what was written.
+    pub fn is_invalid(&self) -> bool {
+        self.source_status()
+            .is_some_and(kube::core::Status::is_invalid)
+    }
+
     fn source_status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Apply(apply::Error::Request { source, .. })
@@ -124,6 +130,12 @@ fn apply_problem(error: &apply::Error, failures: u32) -> Option<Problem> {
             let detail = status.map_or("", |status| status.message.as_str());
             let message = format!("{error}: {detail}");
             match status {
+                Some(status) if status.is_invalid() && error.kind() == "OidcProxy" => {
+                    Some(Problem {
+                        stalled: true,
+                        ..Problem::of(types::READY, Reason::StatusRefused.as_str(), message)
+                    })
+                }
                 Some(status) if status.is_invalid() => Some(Problem {
                     stalled: true,
                     ..Problem::of(types::SPEC_VALID, Reason::InvalidSpec.as_str(), message)

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, core::ObjectMeta};
-use oidcproxy_crds::OidcProxy;
 
 /// The field manager and the value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "oidc-proxy-operator";
@@ -31,10 +30,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Nothing for an object that the API server has not stored.
-    pub fn of(proxy: &OidcProxy) -> Option<Self> {
+    /// By its metadata; nothing for an object that the API server has not stored.
+    pub fn of(proxy: &impl Resource<DynamicType = ()>) -> Option<Self> {
         Some(Self {
-            name: proxy.metadata.name.clone()?,
+            name: proxy.meta().name.clone()?,
             namespace: proxy.namespace()?,
             uid: proxy.uid()?,
             owner: proxy.controller_owner_ref(&())?,
@@ -63,7 +62,7 @@ impl Identity {
 
     /// The ClusterRole and its binding.
     pub fn cluster_role(&self) -> String {
-        format!("oidcproxy:{}:{}", self.namespace, self.name)
+        cluster_role(&self.namespace, &self.name)
     }
 
     /// The Service's name within the cluster.
@@ -134,6 +133,11 @@ impl Identity {
             && label(OWNER_NAMESPACE).is_some_and(|value| *value == self.namespace)
             && label(OWNER_NAME).is_some_and(|value| *value == self.name)
     }
+}
+
+/// The ClusterRole, and its binding, of the `OidcProxy` of this name.
+pub fn cluster_role(namespace: &str, name: &str) -> String {
+    format!("oidcproxy:{namespace}:{name}")
 }
 
 /// A map of strings from pairs.

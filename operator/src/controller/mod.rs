@@ -3,11 +3,13 @@
 pub mod apply;
 pub mod build;
 pub mod certificates;
+mod changes;
 pub mod cleanup;
 pub mod context;
 pub mod dereference;
 mod error;
 pub mod identity;
+mod news;
 pub mod observe;
 pub mod options;
 mod pace;
@@ -17,7 +19,9 @@ pub mod resolve;
 mod self_test;
 mod service_account_issuer;
 pub mod status;
+pub mod sweep;
 mod transition;
+mod unreadable;
 pub mod validate;
 pub mod watch;
 
@@ -31,9 +35,9 @@ use self::{
     apply::{Applier, Outcome},
     build::Published,
     identity::Identity,
+    news::News,
     observe::{handshake, pods::Pods},
     refusal::{Fault, Reason, Refusal},
-    report::News,
     resolve::Resolved,
     status::{Problem, Progress, endpoint, writer::Writer},
 };
@@ -45,28 +49,44 @@ pub type Guarded = DeserializeGuard<OidcProxy>;
 /// Longer than this no pass takes, whatever the API server does.
 const PATIENCE: Duration = Duration::from_secs(45);
 
+/// Longer than this nobody waits for Events.
+const TELLING: Duration = Duration::from_secs(5);
+
 /// Brings one `OidcProxy` a pass further.
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let measured = context.metrics.reconcile();
-    let result = tokio::time::timeout(PATIENCE, Box::pin(pass(&object, &context)))
+    let mut news = News::default();
+    let result = tokio::time::timeout(PATIENCE, Box::pin(pass(&object, &context, &mut news)))
         .await
         .unwrap_or(Err(Error::Timeout));
+    if tokio::time::timeout(TELLING, news.tell(&context, &object))
+        .await
+        .is_err()
+    {
+        tracing::warn!("the API server is too slow for Events");
+    }
+    if let Err(error) = &result {
+        context.failed(&object, error);
+    }
     measured.finish(&result);
     result
 }
 
-async fn pass(object: &Guarded, context: &Context) -> Result<Action, Error> {
-    let proxy = object
-        .0
-        .as_ref()
-        .map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
-    let identity = Identity::of(proxy).ok_or(Error::Incomplete)?;
+async fn pass(object: &Guarded, context: &Context, news: &mut News) -> Result<Action, Error> {
+    let identity = Identity::of(object).ok_or(Error::Incomplete)?;
     let client = &context.client;
-    if proxy.meta().deletion_timestamp.is_some() {
-        cleanup::release(client, &identity, proxy).await?;
+    if object.meta().deletion_timestamp.is_some() {
+        cleanup::release(client, &identity, object).await?;
         context.forget(&identity);
         return Ok(Action::await_change());
     }
+    let proxy = match &object.0 {
+        Ok(proxy) => proxy,
+        Err(invalid) => {
+            unreadable::pass(context, &identity, &invalid.error, news).await?;
+            return Err(Error::Unreadable(invalid.error.clone()));
+        }
+    };
     let allowed = context.options.namespaces.allows(&identity.namespace);
     let proxy = if allowed {
         cleanup::ensure_finalizer(client, &identity, proxy).await?
@@ -74,23 +94,48 @@ async fn pass(object: &Guarded, context: &Context) -> Result<Action, Error> {
         proxy.clone()
     };
     let mut writer = Writer::new(client, &identity, proxy);
-    writer.first_sight().await?;
     let before = writer.status();
-    let (mut progress, mut news) = (Progress::default(), News::default());
-    let steps = advance(context, &identity, &mut writer, &mut progress, &mut news);
+    let result = Box::pin(look(context, &identity, &mut writer, news)).await;
+    // What is published has been said, even if the pass came to nothing after that.
+    news.changed(&before, &writer.status());
+    report::measure(context, &identity, &writer.status());
+    context.next(&identity, &writer.status(), result?)
+}
+
+/// One pass over an object that can be read. What ended it early and is published stands within.
+async fn look(
+    context: &Context,
+    identity: &Identity,
+    writer: &mut Writer,
+    news: &mut News,
+) -> Result<Result<(), Error>, Error> {
+    writer.first_sight().await?;
+    let mut progress = Progress::default();
+    let steps = advance(context, identity, writer, &mut progress, news);
     let result = Box::pin(steps).await;
     if let Err(error) = &result {
         let Some(problem) = error.problem(context.pace.failures(&identity.uid)) else {
-            return Err(context.failed(&identity, result));
+            return result.map(Ok);
         };
         progress.problem = Some(problem);
-        if allowed {
-            look_after(context, &identity, &writer, &mut progress, &mut news).await?;
+        if context.options.namespaces.allows(&identity.namespace) {
+            look_after(context, identity, writer, &mut progress, news).await?;
         }
     }
-    writer.publish_progress(&progress).await?;
-    report::report(context, &writer, &before, &news).await;
-    context.next(&identity, &writer.status(), result)
+    match writer
+        .publish_progress(&progress)
+        .await
+        .map_err(Error::from)
+    {
+        Err(error) if error.is_invalid() => {
+            let problem = error.problem(0).or(progress.problem);
+            if let Some(problem) = &problem {
+                writer.publish_problem(problem).await?;
+            }
+            Ok(Err(error))
+        }
+        published => published.map(|()| result),
+    }
 }
 
 /// The steps, in their order. What a step has come to is in `progress` even if the next one fails.
@@ -119,10 +164,11 @@ async fn advance(
         &resolved.settings,
     );
 
+    let memory = context.memories.of(&identity.uid);
     let applier = Applier {
         client,
         identity,
-        memory: &context.memory,
+        memory: &memory,
     };
     let prepared = build::foundation(&resolved, &grants, &surroundings, options);
     let foundation = applier.foundation(prepared).await?;
@@ -135,9 +181,8 @@ async fn advance(
             return Ok(());
         }
     }
-    let is_known = writer.status().certificate.is_some();
-    let issued = certificates::ensure(client, &resolved, &foundation.service, is_known).await?;
-    news.issued.extend(issued.news.iter().cloned());
+    let (service, before) = (&foundation.service, writer.status());
+    let issued = certificates::ensure(client, &resolved, service, &before, news).await?;
     let bundle = issued.ca_bundle.clone();
     let address = certificates::cluster_ips(&foundation.service)
         .into_iter()
@@ -164,7 +209,7 @@ async fn advance(
     let workload = build::workload(&resolved, &published);
     let applying = applier.workload(workload, resolved.scaling.least());
     let Outcome { workload, reverted } = Box::pin(applying).await?;
-    news.reverted = reverted;
+    news.reverted(&reverted);
     progress.workload = Some(workload);
     progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.gateway)).await;
     let pods = Pods::observe(client, identity, &context.probe).await?;
@@ -238,14 +283,12 @@ async fn look_after(
     progress: &mut Progress,
     news: &mut News,
 ) -> Result<(), Error> {
-    if progress.issued.is_none() && writer.status().settings.is_some() {
-        match certificates::upkeep(&context.client, identity).await {
-            Ok(issued) => news.issued.extend(issued),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no upkeep of certificates"
-            ),
-        }
+    if progress.issued.is_none()
+        && writer.status().settings.is_some()
+        && let Err(error) = certificates::upkeep(&context.client, identity, news).await
+    {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "no upkeep of certificates");
     }
     if progress.pods.is_none() {
         progress.pods = Some(Pods::observe(&context.client, identity, &context.probe).await?);
@@ -256,10 +299,13 @@ async fn look_after(
 /// When to try again after an error.
 #[allow(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 pub fn error_policy(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
-    if matches!(error, Error::Unreadable(_) | Error::Incomplete) {
-        return Action::await_change();
-    }
     let uid = object.meta().uid.clone().unwrap_or_default();
+    match error {
+        Error::Incomplete => return Action::await_change(),
+        // Its certificate has to be renewed all the same.
+        Error::Unreadable(_) => return Action::requeue(context.pace.settled(&uid)),
+        _ => {}
+    }
     Action::requeue(context.pace.after_error(&uid, error.is_conflict()))
 }
 

@@ -1,7 +1,7 @@
 //! How soon to look again.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +14,8 @@ pub(super) const FOREIGN: Duration = Duration::from_secs(5);
 const QUICK: Duration = Duration::from_secs(1);
 /// After somebody else was faster.
 const CONFLICT: Duration = Duration::from_millis(500);
+/// Whoever is faster this often in a row is not in a race: from then on it counts as a failure.
+const RACES: u32 = 5;
 /// The longest wait for something that is under way: a pod may need a minute for a new Secret.
 const SLOW: Duration = Duration::from_secs(5);
 /// With many objects the looks are spread out, by this much for each: children and endpoints report themselves, and a
@@ -26,6 +28,7 @@ const SHARE_STEADY: Duration = Duration::from_millis(300);
 struct Counts {
     waits: u32,
     failures: u32,
+    conflicts: u32,
 }
 
 /// How often each object was not ready, or failed, in a row.
@@ -47,11 +50,16 @@ impl Pace {
         self.with(|all| all.remove(uid));
     }
 
+    /// Only these are left.
+    pub(super) fn retain(&self, uids: &BTreeSet<String>) {
+        self.with(|all| all.retain(|uid, _| uids.contains(uid)));
+    }
+
     /// Something is under way: when to look again.
     pub(super) fn not_ready(&self, uid: &str) -> Duration {
         let (waits, waiting) = self.with(|all| {
             let counts = all.entry(uid.to_owned()).or_default();
-            counts.failures = 0;
+            (counts.failures, counts.conflicts) = (0, 0);
             counts.waits = counts.waits.saturating_add(1);
             let waits = counts.waits;
             let waiting = all.values().filter(|counts| counts.waits > 0).count();
@@ -62,11 +70,16 @@ impl Pace {
         alone.max(times(SHARE_UNDER_WAY, waiting))
     }
 
-    /// A pass has failed.
-    pub(super) fn failed(&self, uid: &str) {
+    /// A pass has failed; `conflict` says that somebody else was faster.
+    pub(super) fn failed(&self, uid: &str, conflict: bool) {
         self.with(|all| {
             let counts = all.entry(uid.to_owned()).or_default();
-            counts.failures = counts.failures.saturating_add(1);
+            if conflict {
+                counts.conflicts = counts.conflicts.saturating_add(1);
+            }
+            if !conflict || counts.conflicts > RACES {
+                counts.failures = counts.failures.saturating_add(1);
+            }
         });
     }
 
@@ -77,10 +90,14 @@ impl Pace {
 
     /// When to try again after a failure.
     pub(super) fn after_error(&self, uid: &str, conflict: bool) -> Duration {
-        if conflict {
+        let (failures, conflicts) = self.with(|all| {
+            all.get(uid)
+                .map_or((0, 0), |counts| (counts.failures, counts.conflicts))
+        });
+        if conflict && conflicts <= RACES {
             return CONFLICT;
         }
-        let failures = self.failures(uid).saturating_sub(1);
+        let failures = failures.saturating_sub(1);
         QUICK.saturating_mul(1 << failures.min(6)).min(STEADY)
     }
 
@@ -120,13 +137,43 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_but_conflicts_do_not() {
+    fn failures_back_off_but_races_do_not() {
         let pace = Pace::default();
-        pace.failed("a");
+        pace.failed("a", false);
         assert_eq!(pace.after_error("a", false), QUICK);
-        (0..10).for_each(|_| pace.failed("a"));
+        (0..10).for_each(|_| pace.failed("a", false));
         assert_eq!(pace.after_error("a", false), STEADY);
         assert_eq!(pace.after_error("a", true), CONFLICT);
         assert_eq!(pace.failures("b"), 0);
+    }
+
+    #[test]
+    fn a_conflict_that_stays_is_no_race() {
+        let pace = Pace::default();
+        for _ in 0..RACES {
+            pace.failed("a", true);
+            assert_eq!(pace.after_error("a", true), CONFLICT);
+        }
+        assert_eq!(pace.failures("a"), 0);
+        let waits: Vec<Duration> = (0..10)
+            .map(|_| {
+                pace.failed("a", true);
+                pace.after_error("a", true)
+            })
+            .collect();
+        assert_eq!(waits.first(), Some(&QUICK));
+        assert_eq!(waits.last(), Some(&STEADY));
+        pace.not_ready("a");
+        pace.failed("a", true);
+        assert_eq!(pace.after_error("a", true), CONFLICT);
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten() {
+        let pace = Pace::default();
+        pace.failed("a", false);
+        pace.failed("b", false);
+        pace.retain(&["b".to_owned()].into());
+        assert_eq!((pace.failures("a"), pace.failures("b")), (0, 1));
     }
 }

@@ -17,6 +17,8 @@ pub enum Reason {
     Conflict,
     /// The installed CRD is older than the operator and drops fields.
     SettingsPruned,
+    /// The API server does not take the status: the installed CRD is not the operator's.
+    StatusRefused,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
             Self::ReferenceNotFound => "ReferenceNotFound",
             Self::Conflict => "Conflict",
             Self::SettingsPruned => "SettingsPruned",
+            Self::StatusRefused => "StatusRefused",
         }
     }
 }

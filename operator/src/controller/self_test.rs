@@ -130,6 +130,11 @@ impl SelfTest {
         self.with(|known| known.remove(uid));
     }
 
+    /// Only these owners are left.
+    pub(super) fn retain(&self, uids: &BTreeSet<String>) {
+        self.with(|known| known.retain(|uid, _| uids.contains(uid)));
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut HashMap<String, Found>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

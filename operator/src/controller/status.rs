@@ -4,6 +4,7 @@
 mod conditions;
 mod endpoint;
 mod ready;
+mod refused;
 pub mod writer;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -14,7 +15,7 @@ use oidcproxy_crds::v1alpha1::{
 };
 
 use self::conditions::Conditions;
-pub use self::endpoint::endpoint;
+pub use self::{endpoint::endpoint, refused::refused};
 use super::{
     build::{Applied, Foundation, Workload},
     certificates::{Authorities, Issued},

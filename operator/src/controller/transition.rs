@@ -51,6 +51,12 @@ impl Transitions {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(uid);
     }
+
+    /// Only these owners are left.
+    pub(super) fn retain(&self, uids: &BTreeSet<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|uid, _| uids.contains(uid));
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What sets a pass off: the objects themselves, everything made from them and everything that
 //! they refer to. Children are watched by their metadata alone; Secrets never reach this memory.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, future::pending, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::{
@@ -18,12 +18,13 @@ use kube::{
     core::{NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         Controller,
-        controller::Config,
+        controller::{self, Config},
         reflector::{ObjectRef, Store},
         utils::Backoff,
         watcher,
     },
 };
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -33,13 +34,18 @@ use super::{
     identity::{MANAGED_BY, OWNER_NAME, OWNER_NAMESPACE},
     observe::{API_NAMESPACE, API_SERVICE, SERVICE_NAME},
     options::Namespaces,
-    reconcile,
+    reconcile, sweep,
 };
 
 /// As many objects are worked on at a time.
 const CONCURRENCY: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Between looks at what is remembered of objects that are gone.
+const TIDYING: Duration = Duration::from_secs(30);
+/// Longer than this no sweep takes, whatever the API server does.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// After a watch has failed. All watches share one pause, so one that grows would add up to many
 /// minutes when all of them fail at once, as they do when an API server goes away.
@@ -70,7 +76,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     for scope in scopes(&context.options.namespaces) {
         controller = watch_namespace(controller, client, scope.as_deref(), &store);
     }
-    watch_cluster(controller, client, store)
+    let tidying = tidy(&context, store.clone());
+    let running = watch_cluster(controller, client, store.clone())
         .with_config(
             Config::default()
                 .concurrency(CONCURRENCY)
@@ -78,16 +85,39 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         )
         .trigger_backoff(Steady)
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(reconcile, error_policy, context)
-        .for_each(|result| async move {
+        .run(reconcile, error_policy, Arc::clone(&context))
+        .for_each_concurrent(usize::from(CONCURRENCY), |result| async {
             match result {
                 Ok((object, _)) => tracing::debug!(%object, "looked at"),
+                // It was to be looked at, and has vanished without its finalizer's pass, or after it.
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    let namespace = object.namespace.unwrap_or_default();
+                    let sweeping = sweep::one(client, &namespace, &object.name);
+                    if timeout(PATIENCE, sweeping).await.is_err() {
+                        tracing::warn!("the API server is too slow to sweep");
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "pass failed");
                 }
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = running => {}
+        () = tidying => {}
+    }
+}
+
+/// Forgets what is gone, for ever.
+async fn tidy(context: &Context, store: Store<Guarded>) {
+    // Before the first list everything would look gone.
+    if store.wait_until_ready().await.is_err() {
+        return pending().await;
+    }
+    loop {
+        context.retain(&everyone(&store));
+        sleep(TIDYING).await;
+    }
 }
 
 /// Rights are held by namespace, so each has watches of its own.

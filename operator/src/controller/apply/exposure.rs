@@ -86,16 +86,20 @@ impl Applier<'_> {
     async fn route(&self, resolved: &Resolved, gateway: &GatewayApi) -> Result<(), Fault> {
         let (namespace, name) = (&self.identity.namespace, &self.identity.name);
         let asked = resolved.exposure.gateway.is_some();
-        let version = gateway.version(self.client).await;
-        let version = version.map_err(|source| fault(&request("discover", name, source)))?;
-        let Some(version) = version else {
-            let message = format!("the cluster serves no {TLS_ROUTE} of {GATEWAY_GROUP}");
-            let missing = Fault::new("GatewayAPINotInstalled", message);
-            return if asked { Err(missing) } else { Ok(()) };
-        };
         if !asked && self.memory.is_absent_kind(TLS_ROUTE, namespace, name) {
             return Ok(());
         }
+        let version = gateway.version(self.client).await;
+        let version = version.map_err(|source| fault(&request("discover", name, source)))?;
+        let Some(version) = version else {
+            if asked {
+                let message = format!("the cluster serves no {TLS_ROUTE} of {GATEWAY_GROUP}");
+                return Err(Fault::new("GatewayAPINotInstalled", message));
+            }
+            // Without the kind there can be none that was left behind.
+            self.memory.note_absence_of(TLS_ROUTE, namespace, name);
+            return Ok(());
+        };
         let resource = build::tls_route_resource(version);
         let api = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let done = match build::tls_route(resolved, version) {

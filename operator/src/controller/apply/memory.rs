@@ -1,9 +1,9 @@
 //! What was applied, and what came of it: an object that is as we left it is not written again.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use kube::{Resource, ResourceExt};
@@ -20,6 +20,31 @@ struct Entry {
 /// What was applied, by kind, namespace and name. Lost on restart, which costs one idle write.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<Content>);
+
+/// A [`Memory`] for each owner, by its UID.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<HashMap<String, Arc<Memory>>>);
+
+impl Memories {
+    /// What was applied for this owner.
+    pub fn of(&self, uid: &str) -> Arc<Memory> {
+        self.with(|all| Arc::clone(all.entry(uid.to_owned()).or_default()))
+    }
+
+    /// The owner is gone.
+    pub fn forget(&self, uid: &str) {
+        self.with(|all| all.remove(uid));
+    }
+
+    /// Only these owners are left.
+    pub fn retain(&self, uids: &BTreeSet<String>) {
+        self.with(|all| all.retain(|uid, _| uids.contains(uid)));
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Memory>>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 #[derive(Debug, Default)]
 struct Content {

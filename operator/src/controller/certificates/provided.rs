@@ -47,7 +47,6 @@ pub(super) async fn look(
         server_name: server_name(resolved, facts.as_ref(), &names),
         facts,
         fault,
-        news: Vec::new(),
     })
 }
 

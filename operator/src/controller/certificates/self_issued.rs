@@ -7,13 +7,19 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client};
+use oidcproxy_crds::OidcProxyStatus;
 
 use super::{
-    Authorities, Error, Issued, Note, names,
+    Authorities, Error, Issued, names,
     secrets::{own, store, value},
 };
 use crate::{
-    controller::{apply, identity::Identity, resolve::Resolved},
+    controller::{
+        apply,
+        identity::Identity,
+        news::{News, Note},
+        resolve::Resolved,
+    },
     pki::{
         authority::{Authority, Problem},
         leaf::Leaf,
@@ -30,26 +36,28 @@ const OLD_CERTIFICATE: &str = "previous.crt";
 const CROSS_CERTIFICATE: &str = "cross.crt";
 const TLS_CERTIFICATE: &str = "tls.crt";
 const TLS_KEY: &str = "tls.key";
+/// What is done, in Events.
+const ISSUE: &str = "Issue";
 
 /// Sees to a root and a certificate below it, and stores what is new.
 pub(super) async fn ensure(
     client: &Client,
     resolved: &Resolved,
     service: &Service,
-    is_known: bool,
+    published: &OidcProxyStatus,
+    news: &mut News,
 ) -> Result<Issued, Error> {
     let identity = &resolved.identity;
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let now = Timestamp::now();
-    let mut news = Vec::new();
-    let authority = ensure_authority(&api, resolved, is_known, now, &mut news).await?;
+    let authority = ensure_authority(&api, resolved, published, now, news).await?;
     let names = names::names(resolved, service);
     let wanted = Wanted {
         names: &names,
         lifetime: resolved.lifetimes.leaf,
         renew_before: resolved.lifetimes.renew_before,
     };
-    let leaf = ensure_leaf(&api, identity, &authority, &wanted, now, &mut news).await?;
+    let leaf = ensure_leaf(&api, identity, &authority, &wanted, now, news).await?;
     Ok(Issued {
         ca_bundle: Some(authority.bundle()),
         authorities: Some(Authorities {
@@ -59,22 +67,24 @@ pub(super) async fn ensure(
         facts: Some(leaf.facts),
         fault: None,
         server_name: identity.service_dns(),
-        news,
     })
 }
 
 /// Renews a certificate as it is, while the spec cannot be realised: what serves goes on serving.
-pub(super) async fn upkeep(client: &Client, identity: &Identity) -> Result<Vec<Note>, Error> {
+pub(super) async fn upkeep(
+    client: &Client,
+    identity: &Identity,
+    news: &mut News,
+) -> Result<(), Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let now = Timestamp::now();
-    let mut news = Vec::new();
     let roots = apply::get(&api, &identity.authority_secret()).await?;
     let leaves = apply::get(&api, &identity.serving_secret()).await?;
     let (Some(root), Some(leaf)) = (roots, leaves) else {
-        return Ok(news);
+        return Ok(());
     };
     let (Ok(authority), Ok(leaf)) = (read_authority(&root, now), read_leaf(&leaf)) else {
-        return Ok(news);
+        return Ok(());
     };
     let facts = &leaf.facts;
     let seconds = facts.not_after.as_second() - facts.not_before.as_second();
@@ -84,16 +94,16 @@ pub(super) async fn upkeep(client: &Client, identity: &Identity) -> Result<Vec<N
         lifetime,
         renew_before: lifetime / 3,
     };
-    ensure_leaf(&api, identity, &authority, &wanted, now, &mut news).await?;
-    Ok(news)
+    ensure_leaf(&api, identity, &authority, &wanted, now, news).await?;
+    Ok(())
 }
 
 async fn ensure_authority(
     api: &Api<Secret>,
     resolved: &Resolved,
-    is_known: bool,
+    published: &OidcProxyStatus,
     now: Timestamp,
-    news: &mut Vec<Note>,
+    news: &mut News,
 ) -> Result<Authority, Error> {
     let identity = &resolved.identity;
     let lifetimes = resolved.lifetimes;
@@ -108,13 +118,16 @@ async fn ensure_authority(
             let text = format!(
                 "new certificate authority in Secret {name}: clients that trust only the one before go on working until {until}"
             );
-            (new, Note::normal("AuthorityRenewed", text))
+            (new, issue("AuthorityRenewed", text))
         }
-        Some(Ok(authority)) => return Ok(authority),
-        None if !is_known => {
+        Some(Ok(authority)) => {
+            warn_of_stranger(&authority, published, &name, news);
+            return Ok(authority);
+        }
+        None if published.certificate.is_none() => {
             let new = Authority::create(&subject, lifetimes.authority, now)?;
             let text = format!("new certificate authority in Secret {name}");
-            (new, Note::normal("AuthorityIssued", text))
+            (new, issue("AuthorityIssued", text))
         }
         lost => {
             let problem = lost.and_then(Result::err).unwrap_or(Problem::Absent);
@@ -122,7 +135,7 @@ async fn ensure_authority(
             let text = format!(
                 "new certificate authority in Secret {name}, the one before is lost: {problem}; clients have to fetch the new trust bundle"
             );
-            (new, Note::warning("AuthorityReplaced", text))
+            (new, Note::warning("AuthorityReplaced", ISSUE, text))
         }
     };
     let mut data = vec![
@@ -134,8 +147,45 @@ async fn ensure_authority(
         data.push((CROSS_CERTIFICATE, old.cross_pem()));
     }
     store(api, identity, &name, stored, "Opaque", &data).await?;
+    if note.reason == "AuthorityRenewed" {
+        warn_of_stranger(&authority, published, &name, news);
+    }
     news.push(note);
     Ok(authority)
+}
+
+/// A root that is sound, but that no client has been told of: somebody has put it there, or an
+/// operator has died before it could say so.
+fn warn_of_stranger(
+    authority: &Authority,
+    published: &OidcProxyStatus,
+    name: &str,
+    news: &mut News,
+) {
+    if is_strange(authority, published) {
+        let text = format!(
+            "the certificate authority in Secret {name} is neither the published one nor one that it has signed: clients have to fetch the new trust bundle"
+        );
+        news.push(Note::warning("AuthorityReplaced", ISSUE, text));
+    }
+}
+
+fn issue(reason: &'static str, text: String) -> Note {
+    Note::normal(reason, ISSUE, text)
+}
+
+/// Whether clients that trust what was published would refuse what this root signs.
+fn is_strange(authority: &Authority, published: &OidcProxyStatus) -> bool {
+    let certificate = published.certificate.as_ref();
+    let is_own = certificate.is_some_and(|known| known.authority_not_after.is_some());
+    let trusted = published.ca_bundle.as_deref().filter(|_| is_own);
+    let continues = |trusted: &str| {
+        trusted.contains(authority.pem())
+            || authority
+                .predecessor()
+                .is_some_and(|old| trusted.contains(old.pem()))
+    };
+    trusted.is_some_and(|trusted| !continues(trusted))
 }
 
 async fn ensure_leaf(
@@ -144,7 +194,7 @@ async fn ensure_leaf(
     authority: &Authority,
     wanted: &Wanted<'_>,
     now: Timestamp,
-    news: &mut Vec<Note>,
+    news: &mut News,
 ) -> Result<Leaf, Error> {
     let name = identity.serving_secret();
     let stored = own(api, identity, &name).await?;
@@ -163,7 +213,7 @@ async fn ensure_leaf(
     ];
     store(api, identity, &name, stored, "kubernetes.io/tls", &data).await?;
     let text = format!("new serving certificate in Secret {name}: {reason}");
-    news.push(Note::normal("CertificateIssued", text));
+    news.push(issue("CertificateIssued", text));
     Ok(leaf)
 }
 

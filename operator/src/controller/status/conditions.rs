@@ -6,6 +6,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use crate::controller::refusal::truncated;
+
 /// The conditions of one pass.
 pub(super) struct Conditions<'a> {
     previous: &'a [Condition],
@@ -42,7 +44,8 @@ impl<'a> Conditions<'a> {
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: message.to_owned(),
+            // Whoever it comes from: the whole status is refused for one that is too long.
+            message: truncated(message.to_owned()),
             last_transition_time: since,
             observed_generation: Some(self.generation),
         });
@@ -89,6 +92,13 @@ mod tests {
         assert_eq!(second[0].observed_generation, Some(2));
         let third = one(&second, true, 3);
         assert_eq!(third[0].last_transition_time, Time(at(3)));
+    }
+
+    #[test]
+    fn a_message_is_as_long_as_the_schema_allows() {
+        let mut conditions = Conditions::new(&[], 1, at(1));
+        conditions.set("Ready", None, "Because", &"x".repeat(100_000));
+        assert_eq!(conditions.finish()[0].message.len(), 1024);
     }
 
     #[test]

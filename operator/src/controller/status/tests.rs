@@ -90,7 +90,6 @@ fn issued() -> Issued {
         facts: Some(leaf.facts),
         fault: None,
         server_name: "corp.auth.svc".into(),
-        news: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use oidcproxy_crds::{OidcProxy, OidcProxyStatus};
 
-use super::{Progress, derive, first_sight};
+use super::{Problem, Progress, derive, first_sight, refused};
 use crate::controller::{
     apply,
     identity::{Identity, MANAGER},
@@ -61,6 +61,13 @@ impl Writer {
     /// Publishes what this pass has come to.
     pub async fn publish_progress(&mut self, progress: &Progress) -> Result<(), apply::Error> {
         let next = self.derive(progress);
+        self.publish(next).await
+    }
+
+    /// Says what is wrong where nothing else can be published.
+    pub async fn publish_problem(&mut self, problem: &Problem) -> Result<(), apply::Error> {
+        let generation = self.current.metadata.generation.unwrap_or_default();
+        let next = refused(&self.status(), generation, problem, Timestamp::now());
         self.publish(next).await
     }
 
