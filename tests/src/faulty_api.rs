@@ -272,6 +272,7 @@ async fn forward(state: &State, request: Request<Incoming>) -> Result<Response<B
 
 fn refusal(code: u16) -> Response<Body> {
     let reason = match code {
+        403 => "Forbidden",
         409 => "Conflict",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",

@@ -8,8 +8,18 @@
     clippy::indexing_slicing
 )]
 
+#[path = "operator/backing_off.rs"]
+mod backing_off;
 #[path = "operator/deaf.rs"]
 mod deaf;
+#[path = "operator/deaths.rs"]
+mod deaths;
+#[path = "operator/older_definition.rs"]
+mod older_definition;
+#[path = "operator/orphans.rs"]
+mod orphans;
+#[path = "operator/steady.rs"]
+mod steady;
 
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
@@ -65,6 +75,13 @@ const CHILDREN: [(&str, &str, &str); 9] = [
     ("apps/v1", "Deployment", ""),
 ];
 
+const KIND: (&str, &str) = ("oidcproxy.dev/v1alpha1", "OidcProxy");
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+fn cluster_role(name: &str) -> String {
+    format!("oidcproxy:{NAMESPACE}:{name}")
+}
+
 /// One operator looks at the whole cluster: the tests take turns.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -113,22 +130,68 @@ impl Bed {
     }
 
     pub(crate) async fn apply(&self, name: &str, hostname: &str) {
+        let spec = json!({"serving": {"hostnames": [hostname]}});
+        self.apply_spec(name, &spec, false).await.unwrap();
+    }
+
+    /// Applies one with these parts of a spec.
+    async fn apply_spec(&self, name: &str, spec: &Value, dry_run: bool) -> kube::Result<()> {
+        let mut whole = json!({"authentication": {"jwt": [{
+            "name": "corp",
+            "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
+        }]}});
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
         let object = json!({
-            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": name},
-            "spec": {
-                "authentication": {"jwt": [{
-                    "name": "corp",
-                    "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
-                    "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
-                }]},
-                "serving": {"hostnames": [hostname]},
-            },
+            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": name}, "spec": whole,
         });
-        let params = PatchParams::apply("test").force();
-        self.proxies()
-            .patch(name, &params, &Patch::Apply(&object))
-            .await
-            .unwrap();
+        let params = PatchParams {
+            dry_run,
+            ..PatchParams::apply("test").force()
+        };
+        let proxies = self.objects(KIND.0, KIND.1);
+        let patched = proxies.patch(name, &params, &Patch::Apply(&object)).await;
+        patched.map(drop)
+    }
+
+    /// Waits until a condition says this of the newest generation, whether the object can be read or not.
+    async fn wait_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let found = self.objects(KIND.0, KIND.1).get(name).await.unwrap();
+            let said = found.data["status"]["conditions"].as_array();
+            let said = said.into_iter().flatten().any(|condition| {
+                condition["type"] == type_
+                    && condition["status"] == status
+                    && condition["reason"] == reason
+                    && condition["observedGeneration"] == json!(found.metadata.generation)
+            });
+            if said {
+                return found.data;
+            }
+            let status_now = &found.data["status"];
+            assert!(
+                Instant::now() < deadline,
+                "{name}: no {type_}={status} {reason}: {status_now:#}"
+            );
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn is_there(&self, group: &str, kind: &str, name: &str) -> bool {
+        let found = self.objects(group, kind).get_opt(name).await.unwrap();
+        found.is_some()
+    }
+
+    /// Waits until it is gone.
+    async fn wait_gone(&self, (group, kind): (&str, &str), name: &str) {
+        let deadline = Instant::now() + SOON;
+        while self.is_there(group, kind, name).await {
+            assert!(Instant::now() < deadline, "{kind} {name} is still there");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// As far as it gets without nodes: everything is there and said.
@@ -154,7 +217,7 @@ impl Bed {
 
     /// The resource versions of all children and of the object itself; nothing while one is missing.
     async fn versions(&self, name: &str) -> Option<BTreeMap<String, String>> {
-        let cluster = format!("oidcproxy:{NAMESPACE}:{name}");
+        let cluster = cluster_role(name);
         let mut wanted: Vec<(&str, &str, String)> = CHILDREN
             .map(|(group, kind, suffix)| (group, kind, format!("{name}{suffix}")))
             .to_vec();
@@ -176,7 +239,7 @@ impl Bed {
     fn objects(&self, group: &str, kind: &str) -> Api<DynamicObject> {
         let (group, version) = group.rsplit_once('/').unwrap_or(("", group));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        if kind.starts_with("Cluster") {
+        if kind.starts_with("Cluster") || kind.ends_with("Definition") {
             Api::all_with(self.admin.clone(), &resource)
         } else {
             Api::namespaced_with(self.admin.clone(), NAMESPACE, &resource)
@@ -199,26 +262,35 @@ impl Bed {
     }
 
     async fn remove(&self, name: &str) {
-        self.proxies()
+        let proxies = self.objects(KIND.0, KIND.1);
+        proxies
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
-        let deadline = Instant::now() + SOON;
-        while self.proxies().get_opt(name).await.unwrap().is_some() {
-            assert!(Instant::now() < deadline, "{name} is still there");
-            sleep(Duration::from_millis(100)).await;
+        self.wait_gone(KIND, name).await;
+        for kind in ["ClusterRoleBinding", "ClusterRole"] {
+            let left = self.is_there(RBAC, kind, &cluster_role(name)).await;
+            assert!(!left, "{kind} of {name}");
         }
     }
 }
 
 /// An operator on a thread of its own; dropping it is its death, whatever it was at.
 struct Operator {
+    metrics: Metrics,
     kill: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Operator {
     fn start(bed: &Bed) -> Self {
+        Self::start_in(bed, NAMESPACE)
+    }
+
+    /// One that honours this namespace alone.
+    fn start_in(bed: &Bed, namespace: &'static str) -> Self {
+        let metrics = Metrics::default();
+        let shown = metrics.clone();
         let (kill, killed) = oneshot::channel();
         let (api, token) = (bed.api.clone(), bed.token.clone());
         let thread = thread::spawn(move || {
@@ -229,7 +301,7 @@ impl Operator {
             runtime.block_on(async move {
                 let client = api.client(&token).await.unwrap();
                 let options = Options {
-                    namespaces: Namespaces::Listed([NAMESPACE.to_owned()].into()),
+                    namespaces: Namespaces::Listed([namespace.to_owned()].into()),
                     proxy_image: "proxy:test".into(),
                     image_pull_policy: None,
                     cluster_domain: "cluster.local".into(),
@@ -238,7 +310,7 @@ impl Operator {
                     operator_pod_labels: BTreeMap::new(),
                 };
                 let events = Events::new(client.clone(), "test");
-                let context = Context::new(client, options, events, Metrics::default());
+                let context = Context::new(client, options, events, metrics);
                 let running = watch::run(
                     Arc::new(context),
                     tokio_util::sync::CancellationToken::new(),
@@ -250,6 +322,7 @@ impl Operator {
             });
         });
         Self {
+            metrics: shown,
             kill: Some(kill),
             thread: Some(thread),
         }

@@ -15,10 +15,14 @@ mod admission;
 mod bed;
 #[path = "operator/certificates.rs"]
 mod certificates;
+#[path = "operator/conflicts.rs"]
+mod conflicts;
 #[path = "operator/drift.rs"]
 mod drift;
 #[path = "operator/gitops.rs"]
 mod gitops;
+#[path = "operator/maximal.rs"]
+mod maximal;
 #[path = "operator/optional.rs"]
 mod optional;
 #[path = "operator/tools.rs"]

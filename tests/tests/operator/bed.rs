@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 19] = [
+pub(crate) const ALLOWED: [&str; 22] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -63,6 +63,9 @@ pub(crate) const ALLOWED: [&str; 19] = [
     "t-strict",
     "t-balanced",
     "t-expressions",
+    "t-maximal",
+    "t-conflicts",
+    "t-swapped",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";
@@ -108,6 +111,11 @@ impl Bed {
 
     /// Applies `corp` with these parts of a spec.
     pub(crate) async fn apply(&self, spec: Value) -> OidcProxy {
+        self.apply_named("corp", spec).await
+    }
+
+    /// Applies one of this name.
+    pub(crate) async fn apply_named(&self, name: &str, spec: Value) -> OidcProxy {
         let mut whole = json!({"authentication": {"jwt": [{
             "name": "corp",
             "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
@@ -117,11 +125,11 @@ impl Bed {
             whole[key] = value.clone();
         }
         let object = json!({
-            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": "corp"}, "spec": whole,
+            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": name}, "spec": whole,
         });
         let params = PatchParams::apply("test").force();
         self.proxies()
-            .patch("corp", &params, &Patch::Apply(&object))
+            .patch(name, &params, &Patch::Apply(&object))
             .await
             .unwrap()
     }

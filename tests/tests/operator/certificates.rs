@@ -120,6 +120,22 @@ async fn a_root_that_ends_within_its_overlap_is_followed_by_one_that_it_signs() 
     wait_event(&bed, "AuthorityReplaced").await;
 }
 
+#[tokio::test]
+async fn a_root_that_somebody_swaps_in_is_used_and_told_of() {
+    let bed = Bed::new("t-swapped").await;
+    bed.apply(json!({})).await;
+    settled(&bed).await;
+    let year = Duration::from_hours(24 * 365);
+    let other = Authority::create("other", 10 * year, Timestamp::now()).unwrap();
+    let swapped = strings(&[("ca.crt", other.pem()), ("ca.key", other.key_pem())]);
+    merge(&bed, (CORE, "Secret", "corp-ca"), swapped).await;
+    bed.wait("its bundle", |proxy| {
+        proxy.status.clone().unwrap().ca_bundle.as_deref() == Some(other.pem())
+    })
+    .await;
+    wait_event(&bed, "AuthorityReplaced").await;
+}
+
 fn previous(proxy: &OidcProxy) -> Option<Timestamp> {
     let certificate = proxy.status.clone()?.certificate?;
     certificate.previous_authority_not_after.map(|time| time.0)

@@ -32,6 +32,18 @@ fn replicas_are_ours(deployment: &Value) -> bool {
     })
 }
 
+/// Deletes it by hand and waits for another.
+async fn comes_back(bed: &Bed, (group, kind, name): (&str, &str, &str)) {
+    let api = bed.api(group, kind);
+    let uid = api.get(name).await.unwrap().uid();
+    let params = kube::api::DeleteParams::default();
+    api.delete(name, &params).await.unwrap();
+    bed.wait_object((group, kind, name), |found| {
+        found.is_some_and(|object| object["metadata"]["uid"].as_str() != uid.as_deref())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_autoscaler_counts_the_pods_and_nobody_resets_them() {
     let bed = Bed::new("t-scaled").await;
@@ -51,6 +63,7 @@ async fn an_autoscaler_counts_the_pods_and_nobody_resets_them() {
         found.is_some_and(|scaler| scaler["spec"]["maxReplicas"] == 9)
     })
     .await;
+    comes_back(&bed, (AUTOSCALING, "HorizontalPodAutoscaler", "corp")).await;
     bed.wait_object((APPS, "Deployment", "corp"), |found| {
         found.is_some_and(|deployment| !replicas_are_ours(deployment))
     })
@@ -140,6 +153,7 @@ async fn routes_come_and_go_and_a_missing_kind_is_only_said() {
     assert_eq!(ingress["metadata"]["ownerReferences"][0]["name"], "corp");
     assert_eq!(ingress["spec"]["rules"][0]["host"], "k8s.example.com");
     assert_eq!(ingress["spec"]["rules"].as_array().unwrap().len(), 1);
+    comes_back(&bed, (NETWORKING, "Ingress", "corp")).await;
 
     let definitions: Api<CustomResourceDefinition> = Api::all(bed.client.clone());
     let definition = serde_json::from_value(tls_route_definition()).unwrap();

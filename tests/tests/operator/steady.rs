@@ -1,0 +1,94 @@
+//! Where nothing changes nothing is written, and a namespace that is no longer honoured.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use oidcproxy_tests::faulty_api::Asked;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::{Bed, KIND, NAMESPACE, Operator, RBAC, SOON, TURN, cluster_role};
+
+fn passes(operator: &Operator) -> u64 {
+    let text = operator.metrics.encode();
+    let lines = text.lines();
+    lines
+        .filter(|line| line.starts_with("oidc_proxy_operator_reconciles_total{"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
+    let _turn = TURN.lock().await;
+    let bed = Bed::new().await;
+    let operator = Operator::start(&bed);
+    bed.apply("steady", "a.example.com").await;
+    bed.wait_settled("steady", "at first").await;
+    // As far as it gets without a node: available, and no pod behind the Service.
+    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), NAMESPACE);
+    let available = json!({"status": {
+        "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+        "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"}],
+    }});
+    let params = PatchParams::default();
+    deployments
+        .patch_status("steady", &params, &Patch::Merge(&available))
+        .await
+        .unwrap();
+    bed.wait_condition("steady", "DeploymentAvailable", "True", "Available")
+        .await;
+    bed.wait_condition("steady", "Ready", "False", "NoReadyPods")
+        .await;
+    sleep(Duration::from_secs(1)).await;
+
+    let before = bed.versions("steady").await.unwrap();
+    let (from, first) = (Instant::now(), passes(&operator));
+    while passes(&operator) < first + 10 {
+        assert!(
+            from.elapsed() < SOON,
+            "{} passes",
+            passes(&operator) - first
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(bed.versions("steady").await.unwrap(), before);
+    let seen = bed.api.seen();
+    let late = seen.iter().filter(|asked| asked.at >= from);
+    let written: Vec<&Asked> = late.filter(|asked| asked.is_write()).collect();
+    assert!(written.is_empty(), "{written:?}");
+    bed.remove("steady").await;
+    let deadline = Instant::now() + SOON;
+    while operator.metrics.encode().contains("name=\"steady\"") {
+        assert!(Instant::now() < deadline, "its metrics are still there");
+        sleep(Duration::from_millis(200)).await;
+    }
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_no_longer_honoured_keeps_its_rights_until_the_object_goes() {
+    let _turn = TURN.lock().await;
+    let bed = Bed::new().await;
+    let operator = Operator::start(&bed);
+    bed.apply("left", "a.example.com").await;
+    bed.wait_settled("left", "while it is honoured").await;
+    let before = bed.objects(KIND.0, KIND.1).get("left").await.unwrap();
+    drop(operator);
+    let operator = Operator::start_in(&bed, "elsewhere");
+    let said = ("Stalled", "True", "NamespaceNotAllowed");
+    let after = bed.wait_condition("left", said.0, said.1, said.2).await;
+    assert_eq!(
+        after["status"]["settings"],
+        before.data["status"]["settings"]
+    );
+    let role = cluster_role("left");
+    assert!(bed.is_there(RBAC, "ClusterRole", &role).await);
+    assert!(bed.is_there("apps/v1", "Deployment", "left").await);
+    bed.remove("left").await;
+    drop(operator);
+}
