@@ -179,7 +179,7 @@ async fn the_status_is_the_operators(served: &Api<OidcProxy>) {
     patch(&own, "corp", true, change).await.unwrap();
 }
 
-/// Whatever its own role lets it do with ClusterRoles, which RBAC cannot bound by name.
+/// Whatever its own role lets it do with `ClusterRoles`, which RBAC cannot bound by name.
 async fn the_operator_keeps_to_its_own_roles(admin: &Client) {
     let plane = ControlPlane::shared().await;
     let token = plane.service_account_token("op").await.unwrap();

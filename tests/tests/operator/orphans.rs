@@ -47,7 +47,8 @@ async fn what_vanishes_without_a_last_pass_leaves_nothing() {
 
 /// A ClusterRole and a binding of this name.
 async fn create(bed: &Bed, name: &str, labels: &Value, owner: Option<&str>) {
-    let annotations = owner.map_or(json!({}), |uid| json!({"oidcproxy.dev/owner-uid": uid}));
+    let annotations =
+        owner.map_or_else(|| json!({}), |uid| json!({"oidcproxy.dev/owner-uid": uid}));
     for kind in KINDS {
         let object = json!({
             "apiVersion": RBAC, "kind": kind,
