@@ -7,8 +7,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::controller::Action;
-use oidcproxy_crds::v1alpha1::status::CertificateStatus;
+use oidcproxy_crds::v1alpha1::{OidcProxyStatus, conditions, status::CertificateStatus};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -21,7 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::controller::Error;
+use crate::controller::{Error, Passed, status::is_true};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Outcome {
@@ -34,6 +33,24 @@ struct Object {
     name: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ConditionOf {
+    namespace: String,
+    name: String,
+    r#type: &'static str,
+    status: &'static str,
+}
+
+/// The conditions that somebody may want to be woken for.
+const SHOWN: [&str; 5] = [
+    conditions::READY,
+    conditions::SERVING,
+    conditions::ISSUERS_REACHABLE,
+    conditions::STALLED,
+    conditions::MAPPING_WARNING,
+];
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
 /// The operator's metrics.
 #[derive(Clone)]
 pub struct Metrics {
@@ -42,6 +59,7 @@ pub struct Metrics {
     durations: Histogram,
     leader: Gauge,
     ready: Family<Object, Gauge>,
+    conditions: Family<ConditionOf, Gauge>,
     not_after: Family<Object, Gauge>,
     authority_not_after: Family<Object, Gauge>,
     previous_not_after: Family<Object, Gauge>,
@@ -78,6 +96,7 @@ impl Default for Metrics {
         let durations = Histogram::new(exponential_buckets(0.01, 2.0, 12));
         let leader = Gauge::default();
         let ready = Family::<Object, Gauge>::default();
+        let conditions = Family::<ConditionOf, Gauge>::default();
         let not_after = Family::<Object, Gauge>::default();
         let authority_not_after = Family::<Object, Gauge>::default();
         let previous_not_after = Family::<Object, Gauge>::default();
@@ -94,6 +113,11 @@ impl Default for Metrics {
             "resource_ready",
             "Whether an OidcProxy is Ready",
             ready.clone(),
+        );
+        registry.register(
+            "resource_condition",
+            "1 for the status that a condition of an OidcProxy has now",
+            conditions.clone(),
         );
         registry.register(
             "certificate_not_after_seconds",
@@ -116,6 +140,7 @@ impl Default for Metrics {
             durations,
             leader,
             ready,
+            conditions,
             not_after,
             authority_not_after,
             previous_not_after,
@@ -132,8 +157,9 @@ pub struct Measured<'a> {
 
 impl Measured<'_> {
     /// The pass has ended.
-    pub fn finish(self, result: &Result<Action, Error>) {
+    pub fn finish(self, result: &Result<Passed, Error>) {
         let outcome = match result {
+            Ok(passed) if passed.stalled => "stalled",
             Ok(_) => "success",
             Err(error) => error.category(),
         };
@@ -162,9 +188,20 @@ impl Metrics {
     }
 
     /// What is known of an object.
-    pub fn observe(&self, namespace: &str, name: &str, ready: bool, ends: Option<Ends>) {
+    pub fn observe(&self, namespace: &str, name: &str, status: &OidcProxyStatus) {
         self.known().insert((namespace.to_owned(), name.to_owned()));
         let object = object(namespace, name);
+        let ends = status.certificate.as_ref().map(Ends::from);
+        for type_ in SHOWN {
+            let found = status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == type_);
+            // What is there only while it is true is false without.
+            let now = found.map_or("False", |condition| condition.status.as_str());
+            self.show(namespace, name, type_, now);
+        }
+        let ready = is_true(status, conditions::READY);
         self.ready.get_or_create(&object).set(i64::from(ready));
         for (family, end) in [
             (&self.not_after, ends.map(|ends| ends.certificate)),
@@ -190,6 +227,9 @@ impl Metrics {
             .remove(&(namespace.to_owned(), name.to_owned()));
         let object = object(namespace, name);
         self.ready.remove(&object);
+        for type_ in SHOWN {
+            self.show(namespace, name, type_, "");
+        }
         self.not_after.remove(&object);
         self.authority_not_after.remove(&object);
         self.previous_not_after.remove(&object);
@@ -207,6 +247,23 @@ impl Metrics {
 
     fn known(&self) -> MutexGuard<'_, BTreeSet<(String, String)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One series for each condition: that of its status.
+    fn show(&self, namespace: &str, name: &str, type_: &'static str, now: &str) {
+        for status in STATUSES {
+            let labels = ConditionOf {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                r#type: type_,
+                status,
+            };
+            if status == now {
+                self.conditions.get_or_create(&labels).set(1);
+            } else {
+                self.conditions.remove(&labels);
+            }
+        }
     }
 
     /// All of it, as scrapers read it.
@@ -228,42 +285,70 @@ fn object(namespace: &str, name: &str) -> Object {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::controller::Action;
+    use serde_json::json;
+
     use super::*;
+
+    fn status(stalled: bool, certificate: bool) -> OidcProxyStatus {
+        let condition = |type_: &str, status: &str| {
+            json!({
+                "type": type_, "status": status, "reason": "R", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        };
+        let mut all = vec![
+            condition("Ready", "True"),
+            condition("Serving", "True"),
+            condition("IssuersReachable", "Unknown"),
+        ];
+        all.extend(stalled.then(|| condition("Stalled", "True")));
+        let ends = json!({
+            "notAfter": "1970-01-01T00:00:01Z", "serial": "ab", "authorityNotAfter": "1970-01-01T00:00:03Z",
+            "previousAuthorityNotAfter": "1970-01-01T00:00:02Z",
+        });
+        let ends = certificate.then_some(ends);
+        let mut status = json!({ "conditions": all });
+        if let Some(ends) = ends {
+            status["certificate"] = ends;
+        }
+        serde_json::from_value(status).unwrap()
+    }
 
     #[test]
     fn what_is_gone_is_not_reported() {
         let metrics = Metrics::default();
         metrics.set_leader(true);
-        let ends = Ends {
-            certificate: 1,
-            authority: Some(3),
-            previous: Some(2),
-        };
-        metrics.observe("auth", "corp", true, Some(ends));
+        metrics.observe("auth", "corp", &status(true, true));
         metrics.reconcile().finish(&Err(Error::Timeout));
+        let passed = |stalled| Passed {
+            action: Action::await_change(),
+            stalled,
+        };
+        metrics.reconcile().finish(&Ok(passed(true)));
+        metrics.reconcile().finish(&Ok(passed(false)));
         let text = metrics.encode();
-        assert!(text.contains("oidc_proxy_operator_leader 1"), "{text}");
-        assert!(
-            text.contains(r#"oidc_proxy_operator_reconciles_total{outcome="timeout"} 1"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"resource_ready{namespace="auth",name="corp"} 1"#),
-            "{text}"
-        );
-        let previous = r#"previous_authority_not_after_seconds{namespace="auth",name="corp"} 2"#;
-        assert!(text.contains(previous), "{text}");
-        metrics.observe("auth", "corp", true, None);
+        let has = |line: &str| assert!(text.contains(line), "{line}: {text}");
+        has("oidc_proxy_operator_leader 1");
+        for outcome in ["timeout", "stalled", "success"] {
+            has(&format!(
+                r#"oidc_proxy_operator_reconciles_total{{outcome="{outcome}"}} 1"#
+            ));
+        }
+        has(r#"resource_ready{namespace="auth",name="corp"} 1"#);
+        has(r#"authority_not_after_seconds{namespace="auth",name="corp"} 3"#);
+        has(r#"previous_authority_not_after_seconds{namespace="auth",name="corp"} 2"#);
+        metrics.observe("auth", "corp", &status(false, false));
         let text = metrics.encode();
         assert!(!text.contains("not_after_seconds{namespace"), "{text}");
         metrics.forget("auth", "corp");
         assert!(!metrics.encode().contains("corp"));
-        metrics.observe("auth", "corp", true, Some(ends));
-        metrics.observe("auth", "other", true, Some(ends));
+        metrics.observe("auth", "corp", &status(false, true));
+        metrics.observe("auth", "other", &status(false, true));
         metrics.retain(&[("auth", "other"), ("elsewhere", "corp")].into());
         let text = metrics.encode();
         assert!(!text.contains("corp"), "{text}");
-        assert_eq!(text.matches(r#"name="other""#).count(), 4, "{text}");
+        assert_eq!(text.matches(r#"name="other""#).count(), 9, "{text}");
     }
 
     /// The names in docs/metrics.md, in the section about the operator.
@@ -279,12 +364,7 @@ mod tests {
     #[test]
     fn the_documented_metrics_are_those_that_there_are() {
         let metrics = Metrics::default();
-        let ends = Ends {
-            certificate: 1,
-            authority: Some(3),
-            previous: Some(2),
-        };
-        metrics.observe("auth", "corp", true, Some(ends));
+        metrics.observe("auth", "corp", &status(true, true));
         metrics.reconcile().finish(&Err(Error::Timeout));
         let text = metrics.encode();
         for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
@@ -300,6 +380,72 @@ mod tests {
             let name = name.trim_start_matches("oidc_proxy_operator_");
             let name = name.trim_end_matches("_total").trim_end_matches("_info");
             assert!(code.contains(&format!("\"{name}\"")), "there is no {name}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_shown_by_the_status_it_has() {
+        let metrics = Metrics::default();
+        let shown = |stalled: bool| -> Vec<String> {
+            metrics.observe("auth", "corp", &status(stalled, false));
+            let text = metrics.encode();
+            let mut lines: Vec<String> = text
+                .lines()
+                .filter_map(|line| {
+                    line.split_once("resource_condition{")?
+                        .1
+                        .strip_suffix("} 1")
+                })
+                .map(|labels| labels.replace(r#"namespace="auth",name="corp","#, ""))
+                .collect();
+            lines.sort();
+            lines
+        };
+        for (stalled, now) in [(false, "False"), (true, "True"), (false, "False")] {
+            let expected = [
+                r#"type="IssuersReachable",status="Unknown""#.to_owned(),
+                r#"type="MappingWarning",status="False""#.to_owned(),
+                r#"type="Ready",status="True""#.to_owned(),
+                r#"type="Serving",status="True""#.to_owned(),
+                format!(r#"type="Stalled",status="{now}""#),
+            ];
+            assert_eq!(shown(stalled), expected);
+        }
+    }
+
+    /// Every metric that the chart's alerts read is one of these, and there is none else.
+    #[test]
+    fn alerts_read_what_there_is() {
+        let metrics = Metrics::default();
+        metrics.set_leader(true);
+        metrics.observe("auth", "corp", &status(true, true));
+        let text = metrics.encode();
+        let rule = include_str!("../../charts/oidc-proxy-operator/templates/prometheusrule.yaml");
+        let expressions: Vec<&str> = rule
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("expr: "))
+            .collect();
+        assert!(expressions.len() >= 8, "{expressions:?}");
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        for expression in expressions {
+            let names: Vec<&str> = expression
+                .split(word)
+                .filter(|name| name.starts_with("oidc_proxy_"))
+                .collect();
+            assert!(
+                !names.is_empty() || expression.contains("up{"),
+                "{expression}"
+            );
+            for name in names {
+                let exists = |line: &str| line.split(['{', ' ']).next() == Some(name);
+                assert!(text.lines().any(exists), "{name}: {text}");
+            }
+            for (label, known) in [("type=\"", &SHOWN[..]), ("status=\"", &STATUSES[..])] {
+                let values = expression.split(label).skip(1);
+                for value in values.filter_map(|rest| rest.split('"').next()) {
+                    assert!(known.contains(&value), "{label}{value}: {expression}");
+                }
+            }
         }
     }
 }

@@ -88,6 +88,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [tlsroutes]
   verbs: [get, create, patch, delete]
+# metrics.podMonitor: who reads the proxies' metrics. Not watched: not every cluster has the kind.
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, create, patch, delete]
 # Who may reach the proxies, and what they may reach; exposure.ingress.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]

@@ -1,5 +1,6 @@
 //! The condition types of an `OidcProxy`, by the rules of kstatus: `Reconciling`, `Stalled` and
-//! `MappingWarning` are there only while true, all others from first sight.
+//! `MappingWarning` are there only while true, `PodMonitorReady` only while one is asked for, all others
+//! from first sight.
 
 /// Every pod serves the current settings with the current certificate, and the Service answers.
 pub const READY: &str = "Ready";
@@ -19,6 +20,8 @@ pub const NETWORK_POLICY_APPLIED: &str = "NetworkPolicyApplied";
 pub const ISSUERS_REACHABLE: &str = "IssuersReachable";
 /// There is an address to reach the proxy at.
 pub const ENDPOINT_READY: &str = "EndpointReady";
+/// The PodMonitor that was asked for is there.
+pub const POD_MONITOR_READY: &str = "PodMonitorReady";
 /// The operator is at work.
 pub const RECONCILING: &str = "Reconciling";
 /// Users or groups of different issuers, or of the cluster, can have the same names.

@@ -13,6 +13,7 @@ pub mod issuer_rules;
 pub mod kubeconfig;
 pub mod lifecycle;
 pub mod logging;
+pub mod metrics;
 pub mod network;
 pub mod network_policy;
 pub mod revision;
@@ -27,8 +28,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audit::Audit, authentication::Authentication, deployment::Deployment, exposure::Exposure,
     impersonation::Impersonation, kubeconfig::Kubeconfig, lifecycle::Drain, lifecycle::Limits,
-    lifecycle::Sessions, logging::Logging, network_policy::NetworkPolicy, service::Service,
-    serving::Serving, settings::Settings, status::OidcProxyStatus,
+    lifecycle::Sessions, logging::Logging, metrics::Metrics, network_policy::NetworkPolicy,
+    service::Service, serving::Serving, settings::Settings, status::OidcProxyStatus,
 };
 
 /// What is wanted of the login and of its proxy.
@@ -78,6 +79,9 @@ pub struct OidcProxySpec {
     /// Who may reach the pods and what they may reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
+    /// Who reads the proxies' metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// The access lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging>,

@@ -12,6 +12,7 @@
 //! | autoscaling | horizontalpodautoscalers | get, list, watch, create, patch, delete |
 //! | networking.k8s.io | networkpolicies, ingresses | get, list, watch, create, patch, delete |
 //! | gateway.networking.k8s.io | tlsroutes | get, create, patch, delete |
+//! | monitoring.coreos.com | podmonitors | get, create, patch, delete |
 //! | rbac.authorization.k8s.io | roles, rolebindings | get, list, watch, create, patch, delete |
 //! | discovery.k8s.io | endpointslices | get, list, watch |
 //!
@@ -22,6 +23,7 @@
 
 mod exposure;
 mod memory;
+mod optional;
 mod replicas;
 
 use std::{fmt::Debug, marker::PhantomData};
@@ -38,8 +40,8 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
-    exposure::GatewayApi,
     memory::{Memories, Memory},
+    optional::Optional,
 };
 use super::{
     build::{Applied, Foundation, Prepared, Workload},

@@ -8,6 +8,7 @@ mod ingress;
 mod kubeconfig;
 mod network_policy;
 mod pod_disruption_budget;
+mod pod_monitor;
 mod role;
 mod service;
 mod service_account;
@@ -31,12 +32,15 @@ use k8s_openapi::api::{
 
 pub use self::{
     cluster_role::{Grant, granted, grants},
-    tls_route::{GATEWAY_GROUP, TLS_ROUTE, TLS_ROUTES, tls_route, tls_route_resource},
+    pod_monitor::pod_monitor,
+    tls_route::tls_route,
 };
 use super::{options::Options, resolve::Resolved};
 
 /// How a container port and the Service's target are called.
 const HTTPS_PORT: &str = "https";
+/// How the plain port is called.
+const ADMIN: &str = "admin";
 /// Where the pods serve.
 pub const SECURE_PORT: i32 = 6443;
 /// Where the pods answer probes, metrics and their state.

@@ -10,7 +10,7 @@ use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
 
 use super::{
     Error, Guarded,
-    apply::{GatewayApi, Memories},
+    apply::{Memories, Optional},
     build::ADMIN_PORT,
     identity::Identity,
     observe::probe::Probe,
@@ -38,8 +38,8 @@ pub struct Context {
     pub probe: Probe,
     /// What was applied.
     pub memories: Memories,
-    /// What the cluster has of the Gateway API.
-    pub gateway: GatewayApi,
+    /// What the cluster has of kinds that it may lack.
+    pub optional: Optional,
     pub(super) transitions: Transitions,
     pub(super) self_test: SelfTest,
     pub(super) service_account_issuer: ServiceAccountIssuer,
@@ -56,7 +56,7 @@ impl Context {
             metrics,
             probe: Probe::new(ADMIN_PORT),
             memories: Memories::default(),
-            gateway: GatewayApi::default(),
+            optional: Optional::default(),
             transitions: Transitions::default(),
             self_test: SelfTest::default(),
             service_account_issuer: ServiceAccountIssuer::default(),

@@ -29,7 +29,10 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Resource as _, core::DeserializeGuard, runtime::controller::Action};
-use oidcproxy_crds::{OidcProxy, v1alpha1::Settings};
+use oidcproxy_crds::{
+    OidcProxy,
+    v1alpha1::{Settings, conditions as types},
+};
 
 use self::{
     apply::{Applier, Outcome},
@@ -69,16 +72,28 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         context.failed(&object, error);
     }
     measured.finish(&result);
-    result
+    result.map(|passed| passed.action)
 }
 
-async fn pass(object: &Guarded, context: &Context, news: &mut News) -> Result<Action, Error> {
+/// A pass that has come to its end.
+#[derive(Debug)]
+pub struct Passed {
+    /// When the next one is due.
+    pub action: Action,
+    /// Whether somebody has to change something first.
+    pub stalled: bool,
+}
+
+async fn pass(object: &Guarded, context: &Context, news: &mut News) -> Result<Passed, Error> {
     let identity = Identity::of(object).ok_or(Error::Incomplete)?;
     let client = &context.client;
     if object.meta().deletion_timestamp.is_some() {
         cleanup::release(client, &identity, object).await?;
         context.forget(&identity);
-        return Ok(Action::await_change());
+        return Ok(Passed {
+            action: Action::await_change(),
+            stalled: false,
+        });
     }
     let proxy = match &object.0 {
         Ok(proxy) => proxy,
@@ -98,8 +113,12 @@ async fn pass(object: &Guarded, context: &Context, news: &mut News) -> Result<Ac
     let result = Box::pin(look(context, &identity, &mut writer, news)).await;
     // What is published has been said, even if the pass came to nothing after that.
     news.changed(&before, &writer.status());
-    report::measure(context, &identity, &writer.status());
-    context.next(&identity, &writer.status(), result?)
+    let status = writer.status();
+    report::measure(context, &identity, &status);
+    Ok(Passed {
+        action: context.next(&identity, &status, result?)?,
+        stalled: status::is_true(&status, types::STALLED),
+    })
 }
 
 /// One pass over an object that can be read. What ended it early and is published stands within.
@@ -211,7 +230,8 @@ async fn advance(
     let Outcome { workload, reverted } = Box::pin(applying).await?;
     news.reverted(&reverted);
     progress.workload = Some(workload);
-    progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.gateway)).await;
+    progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.optional)).await;
+    progress.faults.pod_monitor = Box::pin(applier.pod_monitor(&resolved, &context.optional)).await;
     let pods = Pods::observe(client, identity, &context.probe).await?;
     if pods.ready() > 0 {
         let target = handshake::Target {

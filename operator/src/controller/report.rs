@@ -1,15 +1,11 @@
 //! Tells machines what a pass has found.
 
-use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
+use oidcproxy_crds::OidcProxyStatus;
 
-use super::{Context, identity::Identity, status::is_true};
-use crate::metrics::Ends;
+use super::{Context, identity::Identity};
 
 /// What is known of the object now.
 pub(super) fn measure(context: &Context, identity: &Identity, status: &OidcProxyStatus) {
-    let ready = is_true(status, types::READY);
-    let ends = status.certificate.as_ref().map(Ends::from);
-    context
-        .metrics
-        .observe(&identity.namespace, &identity.name, ready, ends);
+    let (namespace, name) = (&identity.namespace, &identity.name);
+    context.metrics.observe(namespace, name, status);
 }

@@ -9,6 +9,7 @@ use oidcproxy_crds::v1alpha1::{
     duration,
     exposure::Exposure,
     lifecycle::{Drain, Sessions},
+    metrics::PodMonitor,
     network_policy::{EgressMode, NetworkPolicy, NetworkPolicyMode},
     service::{Service, ServiceType},
     serving::SelfIssued,
@@ -61,6 +62,8 @@ pub struct Resolved {
     pub deployment: Deployment,
     /// Routes from outside the cluster.
     pub exposure: Exposure,
+    /// Who reads the metrics, if asked for.
+    pub pod_monitor: Option<PodMonitor>,
     /// `spec.service`.
     pub service: Service,
     /// The Service's port.
@@ -222,6 +225,7 @@ pub fn resolve(validated: Validated, options: &Options) -> Result<Resolved, Refu
         scaling: Scaling::of(&deployment),
         deployment,
         exposure: spec.exposure.unwrap_or_default(),
+        pod_monitor: spec.metrics.and_then(|metrics| metrics.pod_monitor),
         port: service.port.unwrap_or(HTTPS),
         service,
         network_policy: Some(spec.network_policy.unwrap_or_default())

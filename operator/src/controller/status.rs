@@ -56,6 +56,8 @@ pub struct Faults {
     pub network_policy: Option<Fault>,
     /// A route that could not be made.
     pub exposure: Option<Fault>,
+    /// A PodMonitor that could not be made.
+    pub pod_monitor: Option<Fault>,
 }
 
 /// Why a pass went no further.
@@ -196,12 +198,15 @@ fn all_conditions(
             None if type_ == types::READY => Some(ready.clone()),
             None => ready::standing(type_, progress, status),
         };
-        match verdict {
-            Some(verdict) => {
-                conditions.set(type_, verdict.status, &verdict.reason, &verdict.message);
-            }
-            None => conditions.keep(type_),
-        }
+        conditions.say(type_, verdict);
+    }
+    let mut known = previous.conditions.iter();
+    let is_asked = match &progress.resolved {
+        Some(resolved) => resolved.pod_monitor.is_some(),
+        None => known.any(|condition| condition.type_ == types::POD_MONITOR_READY),
+    };
+    if is_asked {
+        conditions.say(types::POD_MONITOR_READY, ready::pod_monitor(progress));
     }
     let settings = status.settings.as_ref();
     let doubtful = settings.map_or_else(Vec::new, |settings| {

@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 22] = [
+pub(crate) const ALLOWED: [&str; 24] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -66,6 +66,8 @@ pub(crate) const ALLOWED: [&str; 22] = [
     "t-maximal",
     "t-conflicts",
     "t-swapped",
+    "t-monitored",
+    "t-turns",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";

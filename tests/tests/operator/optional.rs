@@ -107,20 +107,83 @@ async fn an_autoscaler_counts_the_pods_and_nobody_resets_them() {
     .await;
 }
 
-/// The Gateway API's own definition is not needed to see what is written.
-fn tls_route_definition() -> Value {
+/// The kinds' own definitions are not needed to see what is written.
+async fn define(bed: &Bed, group: &str, kind: &str, version: &str) {
+    let plural = format!("{}s", kind.to_lowercase());
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    json!({
+    let definition = json!({
         "metadata": {
-            "name": "tlsroutes.gateway.networking.k8s.io",
+            "name": format!("{plural}.{group}"),
             "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
         },
         "spec": {
-            "group": "gateway.networking.k8s.io", "scope": "Namespaced",
-            "names": {"plural": "tlsroutes", "singular": "tlsroute", "kind": "TLSRoute", "listKind": "TLSRouteList"},
-            "versions": [{"name": "v1alpha2", "served": true, "storage": true, "schema": schema}],
+            "group": group, "scope": "Namespaced",
+            "names": {
+                "plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List"),
+            },
+            "versions": [{"name": version, "served": true, "storage": true, "schema": schema}],
         },
+    });
+    let definitions: Api<CustomResourceDefinition> = Api::all(bed.client.clone());
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
+}
+
+fn objects(bed: &Bed, group: &str, kind: &str, version: &str) -> Api<DynamicObject> {
+    let plural = format!("{}s", kind.to_lowercase());
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, &plural);
+    Api::namespaced_with(bed.client.clone(), bed.namespace, &resource)
+}
+
+async fn gone(objects: &Api<DynamicObject>) {
+    for _ in 0..300 {
+        if objects.get_opt("corp").await.unwrap().is_none() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    panic!("it is still there");
+}
+
+#[tokio::test]
+async fn a_pod_monitor_comes_and_goes_and_a_missing_kind_is_only_said() {
+    let bed = Bed::new("t-monitored").await;
+    let asked = json!({"metrics": {"podMonitor": {"labels": {"release": "prometheus"}}}});
+    bed.apply(asked.clone()).await;
+    let missing = "PrometheusOperatorNotInstalled";
+    let said = bed
+        .wait_condition("PodMonitorReady", "False", missing)
+        .await;
+    assert!(condition(&said, "Stalled").is_none());
+    assert_eq!(
+        condition(&said, "Ready").unwrap()["reason"],
+        "DeploymentProgressing"
+    );
+
+    let (group, kind) = ("monitoring.coreos.com", "PodMonitor");
+    define(&bed, group, kind, "v1").await;
+    bed.wait_condition("PodMonitorReady", "True", "Applied")
+        .await;
+    let monitors = objects(&bed, group, kind, "v1");
+    let monitor = monitors.get("corp").await.unwrap();
+    assert_eq!(monitor.labels()["release"], "prometheus");
+    assert_eq!(monitor.labels()["app.kubernetes.io/managed-by"], MANAGER);
+    assert_eq!(monitor.owner_references().len(), 1);
+    assert_eq!(
+        monitor.data["spec"]["podMetricsEndpoints"][0]["port"],
+        "admin"
+    );
+
+    bed.apply(json!({})).await;
+    gone(&monitors).await;
+    bed.wait("no condition about it", |proxy| {
+        condition(proxy, "PodMonitorReady").is_none()
     })
+    .await;
 }
 
 #[tokio::test]
@@ -155,17 +218,10 @@ async fn routes_come_and_go_and_a_missing_kind_is_only_said() {
     assert_eq!(ingress["spec"]["rules"].as_array().unwrap().len(), 1);
     comes_back(&bed, (NETWORKING, "Ingress", "corp")).await;
 
-    let definitions: Api<CustomResourceDefinition> = Api::all(bed.client.clone());
-    let definition = serde_json::from_value(tls_route_definition()).unwrap();
-    definitions
-        .create(&PostParams::default(), &definition)
-        .await
-        .unwrap();
+    let (group, kind, version) = ("gateway.networking.k8s.io", "TLSRoute", "v1alpha2");
+    define(&bed, group, kind, version).await;
     bed.wait_condition("EndpointReady", "True", "Known").await;
-    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1alpha2", "TLSRoute");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "tlsroutes");
-    let routes: Api<DynamicObject> =
-        Api::namespaced_with(bed.client.clone(), bed.namespace, &resource);
+    let routes = objects(&bed, group, kind, version);
     let route = routes.get("corp").await.unwrap();
     assert_eq!(route.data["spec"]["hostnames"], json!(["k8s.example.com"]));
     assert_eq!(route.data["spec"]["parentRefs"][0]["sectionName"], "tls");
@@ -175,13 +231,7 @@ async fn routes_come_and_go_and_a_missing_kind_is_only_said() {
     bed.apply(json!({ "serving": serving })).await;
     bed.wait_object((NETWORKING, "Ingress", "corp"), |found| found.is_none())
         .await;
-    for _ in 0..300 {
-        if routes.get_opt("corp").await.unwrap().is_none() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-    panic!("the route is still there");
+    gone(&routes).await;
 }
 
 fn slice(address: &str) -> Value {

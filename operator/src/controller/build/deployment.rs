@@ -21,7 +21,7 @@ use k8s_openapi::{
     },
 };
 
-use super::{ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
+use super::{ADMIN, ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
 use crate::controller::{
     identity::Identity,
     resolve::{Resolved, Scaling},
@@ -29,7 +29,6 @@ use crate::controller::{
 };
 
 const CONTAINER: &str = "proxy";
-const ADMIN: &str = "admin";
 const SERVING: &str = "serving";
 const SERVING_PATH: &str = "/etc/oidc-proxy/serving";
 /// Where the proxy looks for Secrets that its settings speak of.

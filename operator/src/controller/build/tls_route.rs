@@ -1,34 +1,25 @@
 //! A way in through a Gateway that passes TLS through. Its kind has moved through versions of the
 //! Gateway API without these fields changing, so the version is the cluster's.
 
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::controller::resolve::Resolved;
 
-/// The Gateway API's group.
-pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
-/// The kind.
-pub const TLS_ROUTE: &str = "TLSRoute";
-/// Its name in URLs.
-pub const TLS_ROUTES: &str = "tlsroutes";
-
-/// The kind in this version.
-pub fn tls_route_resource(version: &str) -> ApiResource {
-    let kind = GroupVersionKind::gvk(GATEWAY_GROUP, version, TLS_ROUTE);
-    ApiResource::from_gvk_with_plural(&kind, TLS_ROUTES)
-}
+/// The group of Gateways.
+const GATEWAY: &str = "gateway.networking.k8s.io";
 
 /// The route, if it is asked for.
-pub fn tls_route(resolved: &Resolved, version: &str) -> Option<DynamicObject> {
+pub fn tls_route(
+    resolved: &Resolved,
+) -> Option<impl FnOnce(&ApiResource) -> DynamicObject + use<'_>> {
     let given = resolved.exposure.gateway.as_ref()?;
     let identity = &resolved.identity;
     let parents: Vec<Value> = given
         .parent_refs
         .iter()
         .map(|parent| {
-            let mut reference =
-                json!({"group": GATEWAY_GROUP, "kind": "Gateway", "name": parent.name});
+            let mut reference = json!({"group": GATEWAY, "kind": "Gateway", "name": parent.name});
             for (key, value) in [
                 ("namespace", &parent.namespace),
                 ("sectionName", &parent.section_name),
@@ -45,20 +36,23 @@ pub fn tls_route(resolved: &Resolved, version: &str) -> Option<DynamicObject> {
         "hostnames": resolved.dns_hostnames(),
         "rules": [{"backendRefs": [{"group": "", "kind": "Service", "name": identity.name, "port": resolved.port}]}],
     });
-    let mut route = DynamicObject::new(&identity.name, &tls_route_resource(version))
-        .data(json!({ "spec": spec }));
-    route.metadata = identity.child(&identity.name);
-    Some(route)
+    Some(move |resource: &ApiResource| {
+        let mut route = DynamicObject::new(&identity.name, resource).data(json!({ "spec": spec }));
+        route.metadata = identity.child(&identity.name);
+        route
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use kube::core::GroupVersionKind;
+
     use super::*;
     use crate::controller::resolve::tests::resolved;
 
     #[test]
     fn names_lead_from_gateways_to_the_service() {
-        assert!(tls_route(&resolved(json!({})), "v1").is_none());
+        assert!(tls_route(&resolved(json!({}))).is_none());
         let spec = json!({
             "serving": {"hostnames": ["fd00::1", "k8s.example.com"]},
             "service": {"port": 8443},
@@ -66,7 +60,11 @@ mod tests {
                 {"name": "outside", "namespace": "gateways", "sectionName": "tls"}, {"name": "inside"},
             ]}},
         });
-        let route = serde_json::to_value(tls_route(&resolved(spec), "v1alpha2")).unwrap();
+        let resolved = resolved(spec);
+        let kind = GroupVersionKind::gvk(GATEWAY, "v1alpha2", "TLSRoute");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "tlsroutes");
+        let route = tls_route(&resolved).unwrap()(&resource);
+        let route = serde_json::to_value(route).unwrap();
         assert_eq!(route["apiVersion"], "gateway.networking.k8s.io/v1alpha2");
         assert_eq!(route["kind"], "TLSRoute");
         assert_eq!(route["metadata"]["ownerReferences"][0]["uid"], "uid-1");

@@ -6,6 +6,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use super::ready::Verdict;
 use crate::controller::refusal::truncated;
 
 /// The conditions of one pass.
@@ -49,6 +50,14 @@ impl<'a> Conditions<'a> {
             last_transition_time: since,
             observed_generation: Some(self.generation),
         });
+    }
+
+    /// What this pass has to say, or as it was before.
+    pub(super) fn say(&mut self, type_: &str, verdict: Option<Verdict>) {
+        match verdict {
+            Some(said) => self.set(type_, said.status, &said.reason, &said.message),
+            None => self.keep(type_),
+        }
     }
 
     /// As it was before; unknown if it was not there.

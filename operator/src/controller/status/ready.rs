@@ -153,6 +153,16 @@ pub(super) fn standing(
     }
 }
 
+/// Of the PodMonitor that is asked for; nothing where this pass has not come so far.
+pub(super) fn pod_monitor(progress: &Progress) -> Option<Verdict> {
+    progress.workload.as_ref()?;
+    let fault = progress.faults.pod_monitor.as_ref();
+    Some(fault.map_or_else(
+        || Verdict::yes("Applied", "the PodMonitor is applied"),
+        Verdict::fault,
+    ))
+}
+
 fn deployment(deployment: &Deployment) -> Verdict {
     let status = deployment.status.clone().unwrap_or_default();
     if status.observed_generation < deployment.metadata.generation {

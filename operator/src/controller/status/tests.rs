@@ -346,16 +346,23 @@ fn the_end_of_an_older_root_is_published_while_it_lasts() {
 
 #[test]
 fn what_is_wrong_beside_is_said_and_does_not_touch_ready() {
-    let mut progress = good(json!({}));
+    let mut progress = good(json!({"metrics": {"podMonitor": {}}}));
+    assert_eq!(
+        says(&of(&progress), "PodMonitorReady").unwrap(),
+        "True Applied"
+    );
+    assert_eq!(says(&of(&good(json!({}))), "PodMonitorReady"), None);
     let fault = |reason| Some(Fault::new(reason, "x".into()));
     progress.faults = Faults {
         exposure: fault("GatewayAPINotInstalled"),
+        pod_monitor: fault("PrometheusOperatorNotInstalled"),
         network_policy: fault("APIEndpointsUnknown"),
         rbac: fault("GrantMissing"),
     };
     let status = of(&progress);
     for (type_, expected) in [
         ("EndpointReady", "False GatewayAPINotInstalled"),
+        ("PodMonitorReady", "False PrometheusOperatorNotInstalled"),
         ("NetworkPolicyApplied", "False APIEndpointsUnknown"),
         ("RBACReady", "False GrantMissing"),
         ("Ready", "True Ready"),

@@ -27,6 +27,11 @@ pub(super) fn check(spec: &OidcProxySpec, findings: &mut Findings) {
     if let Some(service) = &spec.service {
         check_labels(service.labels.keys(), "service.labels", findings);
     }
+    let metrics = spec.metrics.as_ref();
+    if let Some(monitor) = metrics.and_then(|metrics| metrics.pod_monitor.as_ref()) {
+        let path = "metrics.podMonitor.labels";
+        check_labels(monitor.labels.keys(), path, findings);
+    }
     if let Some(drain) = &spec.drain {
         check_drain(drain, findings);
     }

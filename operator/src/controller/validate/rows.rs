@@ -200,6 +200,10 @@ fn what_is_wrong_names_its_field() {
             json!({"deployment": {"podLabels": {"app.kubernetes.io/name": "x"}}}),
         ),
         (
+            "metrics.podMonitor.labels",
+            json!({"metrics": {"podMonitor": {"labels": {"oidcproxy.dev/x": "y"}}}}),
+        ),
+        (
             "service.labels",
             json!({"service": {"labels": {"app.kubernetes.io/managed-by": "x"}}}),
         ),
