@@ -25,6 +25,7 @@ mod exposure;
 mod memory;
 mod optional;
 mod replicas;
+mod turn;
 
 use std::{fmt::Debug, marker::PhantomData};
 
@@ -42,6 +43,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     memory::{Memories, Memory},
     optional::Optional,
+    turn::Turns,
 };
 use super::{
     build::{Applied, Foundation, Prepared, Workload},
@@ -114,6 +116,8 @@ pub struct Applier<'a> {
     pub identity: &'a Identity,
     /// What was applied before.
     pub memory: &'a Memory,
+    /// Whose new image is under way.
+    pub turns: &'a Turns,
 }
 
 /// The workload as applied, and which parts had been edited by somebody else.
@@ -122,6 +126,8 @@ pub struct Outcome {
     pub workload: Workload<Applied>,
     /// The kubeconfig or the trust bundle said something else than what was put there.
     pub reverted: Vec<String>,
+    /// The Deployment is left as it was: another one's new image is under way.
+    pub waits: bool,
 }
 
 impl Applier<'_> {
@@ -172,6 +178,7 @@ impl Applier<'_> {
             stage: PhantomData,
         } = prepared;
         let mut reverted = Vec::new();
+        let mut waits = false;
         for map in trust.iter().chain([&kubeconfig]) {
             if self.is_edited(map).await? {
                 reverted.push(map.name_any());
@@ -193,7 +200,7 @@ impl Applier<'_> {
                         .await?
                 }
             },
-            deployment: self.deployment(deployment, least).await?,
+            deployment: self.deployment(deployment, least, &mut waits).await?,
             horizontal_pod_autoscaler: match horizontal_pod_autoscaler {
                 Some(scaler) => Some(self.namespaced(scaler).await?),
                 None => {
@@ -203,7 +210,11 @@ impl Applier<'_> {
             },
             stage: PhantomData,
         };
-        Ok(Outcome { workload, reverted })
+        Ok(Outcome {
+            workload,
+            reverted,
+            waits,
+        })
     }
 
     /// Removes a child of the namespace that the spec no longer asks for.
@@ -239,9 +250,20 @@ impl Applier<'_> {
         Box::pin(self.apply(&Api::all(self.client.clone()), object)).await
     }
 
-    async fn apply<K: Object>(&self, api: &Api<K>, mut object: K) -> Result<K, Error> {
+    async fn apply<K: Object>(&self, api: &Api<K>, object: K) -> Result<K, Error> {
+        let current = get(api, &object.name_any()).await?;
+        Box::pin(self.apply_over(api, object, current)).await
+    }
+
+    /// Applies an object where this one, if any, is now.
+    async fn apply_over<K: Object>(
+        &self,
+        api: &Api<K>,
+        mut object: K,
+        current: Option<K>,
+    ) -> Result<K, Error> {
         let name = object.name_any();
-        if let Some(current) = get(api, &name).await? {
+        if let Some(current) = current {
             if !self.identity.owns(current.meta()) {
                 return Err(foreign::<K>(&name));
             }

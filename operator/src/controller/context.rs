@@ -10,7 +10,7 @@ use oidcproxy_crds::{OidcProxyStatus, v1alpha1::conditions as types};
 
 use super::{
     Error, Guarded,
-    apply::{Memories, Optional},
+    apply::{Memories, Optional, Turns},
     build::ADMIN_PORT,
     identity::Identity,
     observe::probe::Probe,
@@ -38,6 +38,8 @@ pub struct Context {
     pub probe: Probe,
     /// What was applied.
     pub memories: Memories,
+    /// Whose new image is under way.
+    pub turns: Turns,
     /// What the cluster has of kinds that it may lack.
     pub optional: Optional,
     pub(super) transitions: Transitions,
@@ -56,6 +58,7 @@ impl Context {
             metrics,
             probe: Probe::new(ADMIN_PORT),
             memories: Memories::default(),
+            turns: Turns::default(),
             optional: Optional::default(),
             transitions: Transitions::default(),
             self_test: SelfTest::default(),
@@ -66,6 +69,7 @@ impl Context {
 
     pub(super) fn forget(&self, identity: &Identity) {
         self.pace.forget(&identity.uid);
+        self.turns.end(&identity.uid);
         self.transitions.forget(&identity.uid);
         self.self_test.forget(&identity.uid);
         self.memories.forget(&identity.uid);
@@ -123,7 +127,7 @@ impl Context {
                 Ok(Action::requeue(if foreign { FOREIGN } else { steady }))
             }
             Err(error) => Err(error),
-            Ok(()) if is_true(status, types::READY) => {
+            Ok(()) if is_true(status, types::READY) && !is_true(status, types::RECONCILING) => {
                 Ok(Action::requeue(self.pace.settled(&identity.uid)))
             }
             Ok(()) => Ok(Action::requeue(self.pace.not_ready(&identity.uid))),

@@ -188,6 +188,7 @@ async fn advance(
         client,
         identity,
         memory: &memory,
+        turns: &context.turns,
     };
     let prepared = build::foundation(&resolved, &grants, &surroundings, options);
     let foundation = applier.foundation(prepared).await?;
@@ -227,7 +228,12 @@ async fn advance(
 
     let workload = build::workload(&resolved, &published);
     let applying = applier.workload(workload, resolved.scaling.least());
-    let Outcome { workload, reverted } = Box::pin(applying).await?;
+    let Outcome {
+        workload,
+        reverted,
+        waits,
+    } = Box::pin(applying).await?;
+    progress.waits_for_turn = waits;
     news.reverted(&reverted);
     progress.workload = Some(workload);
     progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.optional)).await;
@@ -244,22 +250,31 @@ async fn advance(
         let shaken = Box::pin(handshake::check(&target)).await;
         progress.handshake = Some(shaken.map_err(|error| error.to_string()));
     }
-    let facts = progress
-        .issued
-        .as_ref()
-        .and_then(|issued| issued.facts.as_ref());
+    leave_behind(context, identity, &resolved, progress, &pods).await?;
+    progress.pods = Some(pods);
+    Ok(())
+}
+
+/// What no pod needs any more goes: the operator's own certificate, and rights of earlier settings.
+async fn leave_behind(
+    context: &Context,
+    identity: &Identity,
+    resolved: &Resolved,
+    progress: &Progress,
+    pods: &Pods,
+) -> Result<(), Error> {
+    let issued = progress.issued.as_ref();
+    let facts = issued.and_then(|issued| issued.facts.as_ref());
     if let (Some(_), Some(facts)) = (&resolved.provided, facts)
         && pods.ready() > 0
         && pods.current(&resolved.settings.revision, &facts.serial) == pods.ready()
     {
-        certificates::retire(client, identity).await?;
+        certificates::retire(&context.client, identity).await?;
     }
     if pods.all_have(&resolved.settings.revision) {
-        context
-            .transitions
-            .settle(&identity.uid, &resolved.settings);
+        let transitions = &context.transitions;
+        transitions.settle(&identity.uid, &resolved.settings);
     }
-    progress.pods = Some(pods);
     Ok(())
 }
 

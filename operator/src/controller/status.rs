@@ -41,6 +41,8 @@ pub struct Progress {
     pub pods: Option<Pods>,
     /// Whether the Service answers as clients expect.
     pub handshake: Option<Result<(), String>>,
+    /// A new image waits until another's rollout is done.
+    pub waits_for_turn: bool,
     /// What is wrong beside.
     pub faults: Faults,
     /// Why it went no further.
@@ -236,6 +238,10 @@ fn all_conditions(
                 &ready.reason,
                 &ready.message,
             );
+        }
+        _ if progress.waits_for_turn => {
+            let message = "the new image waits until that of another OidcProxy is rolled out";
+            conditions.set(types::RECONCILING, Some(true), "WaitingForTurn", message);
         }
         _ => {}
     }

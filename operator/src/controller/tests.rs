@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tower_test::mock;
 
 use super::{
-    apply::{Applier, Memory},
+    apply::{Applier, Memory, Turns},
     build::{self, Surroundings, grants},
     *,
 };
@@ -72,6 +72,7 @@ async fn apply_foundation(client: &Client, memory: &Memory) -> Error {
         client,
         identity: &resolved.identity,
         memory,
+        turns: &Turns::default(),
     };
     applier.foundation(prepared).await.unwrap_err().into()
 }

@@ -43,7 +43,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 24] = [
+pub(crate) const ALLOWED: [&str; 23] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -67,7 +67,6 @@ pub(crate) const ALLOWED: [&str; 24] = [
     "t-conflicts",
     "t-swapped",
     "t-monitored",
-    "t-turns",
 ];
 /// Where it does not.
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";

@@ -1,6 +1,8 @@
 //! The number of pods passes between the spec and an autoscaler without being reset on the way: a
 //! field that is applied no longer falls back to its default, and that is one pod.
 
+use std::time::Instant;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt as _,
@@ -19,27 +21,30 @@ impl Applier<'_> {
         &self,
         mut desired: Deployment,
         least: i32,
+        waits: &mut bool,
     ) -> Result<Deployment, Error> {
         let api: Api<Deployment> = self.api();
-        let automatic = desired
-            .spec
+        let current = get(&api, &desired.name_any()).await?;
+        let own = current
             .as_ref()
-            .is_some_and(|spec| spec.replicas.is_none());
-        if automatic {
-            match get(&api, &desired.name_any()).await? {
-                Some(current) if self.identity.owns(&current.metadata) => {
-                    if is_ours(&current) {
-                        hand_over(&api, &current).await?;
-                    }
-                }
-                Some(_) => {}
-                None => {
-                    let spec = desired.spec.get_or_insert_default();
-                    spec.replicas = Some(least);
-                }
+            .filter(|current| self.identity.owns(&current.metadata));
+        if let Some(own) = own
+            && self
+                .turns
+                .holds_back(&self.identity.uid, &desired, own, Instant::now())
+        {
+            *waits = true;
+            return Ok(own.clone());
+        }
+        let spec = desired.spec.get_or_insert_default();
+        if spec.replicas.is_none() {
+            match own {
+                Some(own) if is_ours(own) => hand_over(&api, own).await?,
+                None if current.is_none() => spec.replicas = Some(least),
+                _ => {}
             }
         }
-        self.namespaced(desired).await
+        Box::pin(self.apply_over(&api, desired, current)).await
     }
 }
 

@@ -111,6 +111,7 @@ pub(in crate::controller) fn good(spec: Value) -> Progress {
         workload: Some(workload(&resolved, &available())),
         pods: Some(pods(vec![Some(one.clone()), Some(one)])),
         handshake: Some(Ok(())),
+        waits_for_turn: false,
         faults: Faults::default(),
         problem: None,
         issued: Some(issued),
@@ -369,6 +370,15 @@ fn what_is_wrong_beside_is_said_and_does_not_touch_ready() {
     ] {
         assert_eq!(says(&status, type_).unwrap(), expected);
     }
+}
+
+#[test]
+fn what_waits_for_its_turn_serves_on() {
+    let mut progress = good(json!({}));
+    progress.waits_for_turn = true;
+    let status = of(&progress);
+    assert_eq!(says(&status, "Reconciling").unwrap(), "True WaitingForTurn");
+    assert_eq!(says(&status, "Ready").unwrap(), "True Ready");
 }
 
 #[test]
