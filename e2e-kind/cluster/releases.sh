@@ -45,6 +45,8 @@ end_others() {
   found=$(others "$kept")
   [[ -n $found || $(owner) != @("$kept"|"") ]] || return 0
   [[ -z $(owner) ]] || end_oidc_proxies
+  # Who may act as whom in the demo is for the whole cluster too.
+  admin delete clusterrole,clusterrolebinding demo-act-as-bob --ignore-not-found >/dev/null
   for release in $found; do
     say "ending the release $release"
     helm uninstall "${release#*/}" --namespace "${release%/*}" --no-hooks --wait --timeout 2m >/dev/null

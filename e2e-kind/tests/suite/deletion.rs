@@ -13,12 +13,21 @@ fn nothing_of_a_deleted_resource_is_left() {
         .admin
         .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
     oidc_proxy::apply_until_ready(&suite.admin, &document);
-    let selector =
-        "app.kubernetes.io/managed-by=oidc-proxy-operator,app.kubernetes.io/instance=gone";
+    let ours = "app.kubernetes.io/managed-by=oidc-proxy-operator";
     // Of every kind that there is, in the namespace and beside it.
-    let scopes = ["--namespaced=true", "--namespaced=false"].map(|scope| kinds(suite, scope));
+    let scopes = [
+        (
+            "--namespaced=true",
+            format!("{ours},app.kubernetes.io/instance=gone"),
+        ),
+        (
+            "--namespaced=false",
+            format!("{ours},oidcproxy.dev/owner-namespace={}", namespace.name),
+        ),
+    ];
+    let scopes = scopes.map(|(scope, selector)| (kinds(suite, scope), selector));
     let left = || {
-        let found = scopes.iter().map(|kinds| {
+        let found = scopes.iter().map(|(kinds, selector)| {
             let get = ["-n", &namespace.name, "get", kinds, "-l", selector];
             suite
                 .admin

@@ -120,38 +120,70 @@ fn certificates_and_pods_change_under_load_and_nothing_fails() {
     });
     traffic.some_more("without the old pods", 6);
     traffic.finish("three certificates, a new root and a rolling restart");
-    a_second_root_follows(suite, &document, &new);
 }
 
-/// Years later: the first root is over, and whoever still had it alone; the second one is followed by a third, for clients
-/// that know the second.
-fn a_second_root_follows(suite: &'static Suite, document: &Value, kubeconfig: &Path) {
+#[test]
+fn a_root_is_followed_by_another_twice_and_nothing_fails() {
+    let suite = Suite::shared();
+    let namespace = Namespace::new(&suite.admin);
+    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
+    suite
+        .admin
+        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    for round in ["second", "third"] {
+        a_root_grows_old(suite, &document, round);
+    }
+}
+
+/// Nine years later: the root before is over, and this one is followed by the next. Whoever knows this one goes on.
+fn a_root_grows_old(suite: &'static Suite, document: &Value, next: &str) {
     let namespace = document["metadata"]["namespace"].as_str().unwrap();
-    let second = kubeconfig.with_extension("second");
-    std::fs::copy(kubeconfig, &second).unwrap();
-    let client = suite.traffic_of("alice", &second, Kubectl::WebSocket);
+    let published = oidc_proxy::kubeconfig(&suite.admin, document, suite.directory());
+    let known = published.with_extension(format!("before-{next}"));
+    std::fs::copy(&published, &known).unwrap();
+    let client = suite.traffic_of("alice", &known, Kubectl::WebSocket);
     let mut traffic = Traffic::start(client, suite.namespace());
-    let kept = Kept::start(suite, "alice", &second, Protocol::Http2, suite.namespace());
+    let kept = Kept::start(suite, "alice", &known, Protocol::Http2, suite.namespace());
     traffic.keep(kept);
-    traffic.some_more("before a second root", 3);
+    traffic.some_more("before the next root", 3);
     let before = oidc_proxy::get(&suite.admin, document);
     let serial = before["status"]["certificate"]["serial"].as_str().unwrap();
 
-    let secret = suite
-        .admin
-        .json(&["-n", namespace, "get", "secret", "corp-ca"]);
+    let aged = age_root(suite, namespace);
+    until(&format!("a {next} root"), ROTATION, || {
+        let resource = oidc_proxy::get(&suite.admin, document);
+        let bundle = resource["status"]["caBundle"].as_str()?;
+        let renewed = bundle.contains(aged.trim()) && !bundle.starts_with(aged.trim());
+        renewed.then_some(())
+    });
+    until_served(suite, document, serial, "a certificate of the next root");
+    let new = oidc_proxy::kubeconfig(&suite.admin, document, suite.directory());
+    assert_ne!(std::fs::read(&new).unwrap(), std::fs::read(&known).unwrap());
+    traffic.add(suite.traffic_of("alice", &new, Kubectl::Spdy));
+    traffic.some_more("by clients with the old and the new bundle", 6);
+    assert_eq!(traffic.watches(), 1, "a watch does not end with a root");
+    traffic.finish(&format!("a {next} root"));
+}
+
+/// Makes the root one that began nine years ago, and the one before it one that has ended. Its key and its name stay: who
+/// trusts it trusts it still.
+fn age_root(suite: &Suite, namespace: &str) -> String {
+    let get = ["-n", namespace, "get", "secret", "corp-ca"];
+    let secret = suite.admin.json(&get);
     let text = |key: &str| {
         let bytes = STANDARD.decode(secret["data"][key].as_str().unwrap());
         String::from_utf8(bytes.unwrap()).unwrap()
     };
-    let root = text("ca.crt");
-    let path = suite.directory().join("second-root.crt");
-    std::fs::write(&path, &root).unwrap();
-    let aged = aged_root(&common_name(&path), &text("ca.key"), 9 * YEAR, YEAR / 365).unwrap();
+    let file = suite.directory().join(format!("{namespace}-root.crt"));
+    std::fs::write(&file, text("ca.crt")).unwrap();
+    let name = common_name(&file);
+    let aged = aged_root(&name, &text("ca.key"), 9 * YEAR, YEAR / 2).unwrap();
     let later = json!({"data": {
         "ca.crt": STANDARD.encode(&aged), "previous.crt": null, "cross.crt": null,
     }});
-    suite.admin.ok(&[
+    let later = later.to_string();
+    let patch = [
         "-n",
         namespace,
         "patch",
@@ -159,26 +191,10 @@ fn a_second_root_follows(suite: &'static Suite, document: &Value, kubeconfig: &P
         "corp-ca",
         "--type=merge",
         "-p",
-        &later.to_string(),
-    ]);
-    until("a third root", ROTATION, || {
-        let resource = oidc_proxy::get(&suite.admin, document);
-        let bundle = resource["status"]["caBundle"].as_str()?;
-        (bundle.ends_with(&aged) && bundle.len() > aged.len()).then_some(())
-    });
-    until_served(suite, document, serial, "a certificate of the third root");
-    let third = oidc_proxy::kubeconfig(&suite.admin, document, suite.directory());
-    assert_ne!(
-        std::fs::read(&third).unwrap(),
-        std::fs::read(&second).unwrap()
-    );
-    traffic.add(suite.traffic_of("alice", &third, Kubectl::Spdy));
-    traffic.some_more(
-        "with a third root, by clients of the second and the third",
-        6,
-    );
-    assert_eq!(traffic.watches(), 1, "a watch does not end with a root");
-    traffic.finish("a third root");
+        &later,
+    ];
+    suite.admin.ok(&patch);
+    aged
 }
 
 /// Of a certificate in a file.
