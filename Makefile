@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 E2E_RELEASE := oidc-proxy-e2e-system/e2e
 E2E = . e2e-kind/cluster/settings.sh && OTHER_CLIENTS=$$CACHE_DIR/other-clients $(CARGO) test --locked
 
-.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-scale test-upgrade test-recovery test-matrix test-all bench
+.PHONY: help demo demo-down generate lint test test-unit test-blackbox test-traces test-issuers fuzz test-control-plane test-cluster test-clients test-chart test-vectors test-scale test-upgrade test-recovery test-matrix test-all bench
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -29,11 +29,12 @@ generate: ## Rewrites the generated files: the CustomResourceDefinition and the 
 	cp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
 
 test: ## Everything that CI runs
-	@e2e-kind/ci/stages.sh lint test-unit fuzz test-blackbox test-issuers test-control-plane test-chart test-cluster test-vectors
+	@e2e-kind/ci/stages.sh lint test-unit fuzz test-blackbox test-traces test-issuers test-control-plane test-chart test-cluster test-vectors
 
 lint: ## Formatting, clippy, generated files, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- --deny warnings
+	$(CARGO) clippy -p oidc-proxy --features otel --all-targets --locked --quiet -- --deny warnings
 	cmp crds/oidcproxies.yaml charts/oidc-proxy-operator/files/oidcproxies.yaml
 	e2e-kind/ci/dependencies.sh
 
@@ -47,6 +48,9 @@ fuzz: ## Fuzzes tokens, configuration, expressions and requests: FUZZ_SECONDS=15
 test-blackbox: ## The proxy's binary over real sockets
 	$(CARGO) build --locked --quiet -p oidc-proxy
 	e2e-kind/ci/blackbox.sh
+
+test-traces: ## The proxy built with OpenTelemetry traces, and a collector
+	e2e-kind/ci/traces.sh
 
 test-issuers: ## The proxy's binary with Keycloak and oidc-provider, without a cluster
 	$(CARGO) build --locked --quiet -p oidc-proxy

@@ -7,6 +7,7 @@ stage_of() {
     real_* | operator_*) echo control-plane ;;
     live_*) echo issuers ;;
     vectors | release_*) echo release ;;
+    traces) echo traces ;;
     *) echo black-box ;;
   esac
 }

@@ -29,9 +29,10 @@ use crate::{
     server::{Admission, CertificateFiles, Server, ServerTls, ServingCertificate, bind},
     settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
     telemetry,
+    traces::Traces,
 };
 
-/// What audit events have at least to reach their webhook when we leave.
+/// What audit events and spans have at least to reach their receivers when we leave.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// Runs the proxy until a signal ends it. What keeps it from starting is one line on standard
@@ -62,6 +63,7 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let _written_at_the_end = telemetry::start(&args.log_level)?;
+    let traces = Traces::start()?;
     let metrics = Metrics::new();
     let drain = Drain::default();
     let config = cluster(&args).await?;
@@ -107,7 +109,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             upstream,
             token_reviewer: TokenReviewer::new(client.clone(), Arc::clone(&metrics)),
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
-            trail: Trail::new(access_log, drain.clone(), Arc::clone(&metrics)),
+            trail: Trail::new(
+                access_log,
+                drain.clone(),
+                Arc::clone(&metrics),
+                traces.clone(),
+            ),
             streams: streams.clone(),
             drain: drain.clone(),
             readiness,
@@ -158,9 +165,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     )
     .await;
     let end = end.max(Instant::now() + LAST_EVENTS);
-    if tokio::time::timeout_at(end, audit.close()).await.is_err() {
-        tracing::error!("the deadline is over: audit events that still wait are lost");
-    }
+    let audited = async {
+        if tokio::time::timeout_at(end, audit.close()).await.is_err() {
+            tracing::error!("the deadline is over: audit events that still wait are lost");
+        }
+    };
+    tokio::join!(audited, traces.close(end));
     Ok(())
 }
 

@@ -28,5 +28,6 @@ mod request;
 mod server;
 mod settings;
 mod telemetry;
+mod traces;
 
 pub use self::{app::run, args::Args};

@@ -28,6 +28,7 @@ use crate::{
     refusal::Refusal,
     request::{ClientNetwork, Credentials, RequestInfo, Upgrade, check_head},
     settings::{Settings, SettingsStore},
+    traces::{RequestTrace, Step},
 };
 
 /// Answers requests.
@@ -149,7 +150,12 @@ impl Pipeline {
             ));
         }
         let path = request.uri().path();
+        let mut step = exchange.trace().step(Step::Authenticate);
         let requester = self.authenticate(settings, &credentials, path).await;
+        if requester.is_err() {
+            step.failed();
+        }
+        step.end();
         let requester = requester.inspect_err(|refusal| {
             if refusal.code() == StatusCode::UNAUTHORIZED
                 && let Some(limit) = unauthenticated
@@ -163,7 +169,9 @@ impl Pipeline {
             return Err(Refusal::TooManyRequests("too many requests of this user"));
         }
         settings.restrict_to.check(requester.identity())?;
-        let acting_as = self.act_as(settings, request, &requester).await?;
+        let acting_as = self
+            .act_as(settings, request, &requester, exchange.trace())
+            .await?;
         if let Some(target) = &acting_as {
             settings.restrict_to.check(&target.identity)?;
         }
@@ -183,6 +191,7 @@ impl Pipeline {
         settings: &Settings,
         request: &Request<Incoming>,
         requester: &Requester,
+        trace: &RequestTrace,
     ) -> Result<Option<ImpersonatedTarget>, Refusal> {
         let Some(wish) = ClientRequest::parse(request.headers())? else {
             return Ok(None);
@@ -199,10 +208,12 @@ impl Pipeline {
         let requester = requester.identity();
         let under_review =
             (settings.constrained == Constrained::Auto).then(|| RequestUnderReview::of(request));
+        let mut step = trace.step(Step::Review);
         let reviewed = self
             .reviewer
             .check(requester, wish.identity(), under_review.as_ref());
-        let allowed_by = reviewed.await?;
+        let allowed_by = reviewed.await.inspect_err(|_| step.failed())?;
+        step.end();
         let target = impersonate::target(wish, requester, allowed_by, &settings.static_extra)?;
         self.metrics.groups(target.identity.groups.len());
         Ok(Some(target))
@@ -210,7 +221,7 @@ impl Pipeline {
 
     async fn forward(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         arrival: &Arrival<'_>,
         admitted: &Admitted,
         exchange: &Arc<Exchange>,
@@ -234,11 +245,16 @@ impl Pipeline {
             exchange,
             place,
         };
+        let mut step = exchange.trace().step(Step::Upstream);
+        step.inject(request.headers_mut());
         let request = RequestBody::count(request, exchange);
         let (answer, place) = self
             .upstream
             .forward(request, forwarding, &self.streams)
-            .await?;
+            .await
+            .inspect_err(|_| step.failed())?;
+        step.answered(answer.status());
+        step.end();
         let closing = &self.drain.closing;
         let early_end = EarlyEnd::of(info, requester.clone(), session, closing, exchange);
         Ok(answer.map(|body| ResponseBody::Upstream(UpstreamBody::new(body, early_end, place))))

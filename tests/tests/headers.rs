@@ -397,3 +397,28 @@ async fn answers_pass_without_their_hop_by_hop_headers() {
             .assert_status(200);
     }
 }
+
+#[tokio::test]
+async fn a_trace_of_the_clients_passes_through() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &["dev"]);
+    let context = [
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("tracestate", "vendor=1,other=2"),
+        ("baggage", "key=value"),
+    ];
+    for protocol in Protocol::BOTH {
+        let mut call = Call::get(PODS).bearer(&token);
+        for (name, value) in context {
+            call = call.header(name, value);
+        }
+        bed.send(protocol, call).await.assert_status(200);
+        let seen = bed.api.forwarded().pop().unwrap();
+        for (name, value) in context {
+            assert_eq!(seen.values(name), [value], "{protocol:?}");
+        }
+    }
+}

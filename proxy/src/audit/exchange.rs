@@ -22,6 +22,7 @@ use crate::{
     metrics::OpenStream,
     refusal::Refusal,
     request::{LongRunning, UpgradeProtocol},
+    traces::RequestTrace,
 };
 
 /// The record of one request.
@@ -34,6 +35,7 @@ pub(crate) struct Exchange {
     format: LogFormat,
     auditor: Option<Arc<Auditor>>,
     began: Instant,
+    trace: RequestTrace,
 }
 
 /// What is known of it so far.
@@ -55,6 +57,7 @@ impl Exchange {
         trail: Arc<Trail>,
         format: LogFormat,
         auditor: Option<Arc<Auditor>>,
+        trace: RequestTrace,
     ) -> Self {
         Self {
             request: Arc::new(request),
@@ -64,12 +67,18 @@ impl Exchange {
             format,
             auditor,
             began: Instant::now(),
+            trace,
         }
     }
 
     /// What moves for it, and what ends it early.
     pub(crate) fn flow(&self) -> &Arc<Flow> {
         &self.flow
+    }
+
+    /// Its span, which ends with it.
+    pub(crate) fn trace(&self) -> &RequestTrace {
+        &self.trace
     }
 
     /// To be sent to kube-apiserver and to the client.
@@ -103,6 +112,7 @@ impl Exchange {
     /// It was not forwarded, or kube-apiserver did not answer as it should.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         let mut outcome = self.outcome();
+        self.trace.refused(refusal.metric_reason());
         self.audit(&mut outcome);
         if let Some(audited) = &mut outcome.audited {
             audited.refused(refusal);
@@ -117,6 +127,7 @@ impl Exchange {
         if outcome.status.replace(status).is_some() {
             return;
         }
+        self.trace.answered(status);
         if let Some(audited) = &mut outcome.audited {
             audited.answered(status, headers);
         }

@@ -24,6 +24,7 @@ mod webhook;
 mod webhook_backend;
 mod writer;
 
+use self::audit_id::AuditId;
 pub(crate) use self::{
     audit_id::AUDIT_ID,
     auditor::{AuditBackends, Auditor, PolicyError},
@@ -31,8 +32,8 @@ pub(crate) use self::{
     ending::{EndReason, Flow},
     exchange::Exchange,
     flags::AuditFlags,
+    request::RequestRecord,
     stream::CountedStream,
     trail::Trail,
     writer::AccessLog,
 };
-use self::{audit_id::AuditId, request::RequestRecord};

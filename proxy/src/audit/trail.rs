@@ -16,7 +16,9 @@ use oidcproxy_crds::v1alpha1::{
 };
 
 use super::{AccessLog, Auditor, Exchange, RequestRecord};
-use crate::{drain::Drain, metrics::Metrics, request::RequestInfo, settings::Settings};
+use crate::{
+    drain::Drain, metrics::Metrics, request::RequestInfo, settings::Settings, traces::Traces,
+};
 
 /// Where the records of requests go.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct Trail {
     pub(super) access_log: AccessLog,
     pub(super) drain: Drain,
     pub(super) metrics: Arc<Metrics>,
+    traces: Traces,
     /// What the settings that were last in use say: there may be none right now.
     is_json: AtomicBool,
     masks_queries: AtomicBool,
@@ -31,11 +34,17 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    pub(crate) fn new(access_log: AccessLog, drain: Drain, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        access_log: AccessLog,
+        drain: Drain,
+        metrics: Arc<Metrics>,
+        traces: Traces,
+    ) -> Arc<Self> {
         Arc::new(Self {
             access_log,
             drain,
             metrics,
+            traces,
             is_json: AtomicBool::new(false),
             masks_queries: AtomicBool::new(false),
             auditor: ArcSwapOption::empty(),
@@ -54,9 +63,10 @@ impl Trail {
             Some(settings) => self.remember(settings),
             None => self.last(),
         };
-        let request = RequestRecord::of(request, peer, info, logging.query_values);
-        let format = logging.format;
-        Arc::new(Exchange::new(request, Arc::clone(self), format, auditor))
+        let record = RequestRecord::of(request, peer, info, logging.query_values);
+        let trace = self.traces.request(&record, request);
+        let (trail, format) = (Arc::clone(self), logging.format);
+        Arc::new(Exchange::new(record, trail, format, auditor, trace))
     }
 
     fn remember(&self, settings: &Settings) -> (LoggingSettings, Option<Arc<Auditor>>) {
