@@ -2,11 +2,7 @@
 
 use std::{future::pending, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 use oidcproxy_crds::v1alpha1::settings::{AuditSettings, DrainSettings};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -19,6 +15,8 @@ use crate::{
     args::Args,
     audit::{AccessLog, AuditBackends, Trail},
     authn::TokenReviewer,
+    certificate_files::CertificateFiles,
+    cluster,
     descriptors::Descriptors,
     drain::Drain,
     forward::{Streams, Upstream},
@@ -26,7 +24,7 @@ use crate::{
     metrics::Metrics,
     pipeline::Pipeline,
     readiness::Readiness,
-    server::{Admission, CertificateFiles, Server, ServerTls, ServingCertificate, bind},
+    server::{Admission, Server, ServerTls, ServingCertificate, bind},
     settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
     telemetry,
     traces::Traces,
@@ -66,7 +64,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let traces = Traces::start()?;
     let metrics = Metrics::new();
     let drain = Drain::default();
-    let config = cluster(&args).await?;
+    let config = cluster::config(args.kubeconfig.as_deref()).await?;
     let certificate = ServingCertificate::follow(
         CertificateFiles {
             certificate: args.tls_cert_file.clone(),
@@ -78,7 +76,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let tls = Arc::new(ServerTls::new(Arc::clone(&certificate))?);
     let descriptors = Descriptors::claim();
     let upstream = Upstream::new(&config, descriptors.requests).await?;
-    let client = review_client(config)?;
+    let client = upstream.own_client(&config)?;
     let (access_log, log_thread) = AccessLog::start(Arc::clone(&metrics))?;
     let mut audit = AuditBackends::new(&access_log, args.mounts.clone(), Arc::clone(&metrics));
     let audit_settings = audit_settings(&args, &mut audit).await?;
@@ -172,25 +170,6 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     tokio::join!(audited, traces.close(end));
     Ok(())
-}
-
-async fn cluster(args: &Args) -> anyhow::Result<Config> {
-    match &args.kubeconfig {
-        None => Config::incluster().context("no --kubeconfig, and not in a pod"),
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))
-        }
-    }
-}
-
-/// A review that is asked again and again behind our back would outlive its request's patience.
-fn review_client(mut config: Config) -> anyhow::Result<Client> {
-    config.default_retry = false;
-    Client::try_from(config).context("cannot make a client for kube-apiserver")
 }
 
 async fn audit_settings(

@@ -11,6 +11,8 @@ mod audit;
 mod authn;
 mod base64url;
 mod body;
+mod certificate_files;
+mod cluster;
 mod descriptors;
 mod drain;
 mod early_end;

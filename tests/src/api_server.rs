@@ -18,6 +18,7 @@ use tokio::{
     sync::{Notify, broadcast},
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 pub use self::{
     record::Recorded,
@@ -40,6 +41,8 @@ pub enum Answer {
     Watch(Events),
     /// Another answer, later.
     Later(Duration, Box<Self>),
+    /// These bytes, then the connection is cut.
+    Cut(Vec<u8>),
     /// 200 with `Content-Length: 1000`, ten bytes, then the connection is cut.
     CutMidBody,
     /// Nothing until the peer goes away.
@@ -94,6 +97,8 @@ pub struct ConnectionState {
     pub tunnel: Vec<u8>,
     /// The peer ended its direction of the tunnel.
     pub tunnel_eof: bool,
+    /// The peer's certificate, DER.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 type Matcher = Box<dyn Fn(&Recorded) -> bool + Send>;
@@ -105,12 +110,14 @@ pub(crate) struct Shared {
     answers: Mutex<Vec<(Matcher, Answer)>>,
     reviews: Reviews,
     changed: Notify,
+    cut: Notify,
 }
 
 /// The server. It stops when dropped.
 pub struct FakeApiServer {
     address: SocketAddr,
     ca: TestCa,
+    tls: Arc<Mutex<TlsAcceptor>>,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -122,14 +129,40 @@ impl FakeApiServer {
         let address = listener.local_addr()?;
         let ca = TestCa::new("API server CA")?;
         let tls = ca.server(&["127.0.0.1"])?.acceptor(&[b"http/1.1"])?;
+        let tls = Arc::new(Mutex::new(tls));
         let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(connection::accept(listener, tls, shared.clone()));
+        let task = tokio::spawn(connection::accept(listener, tls.clone(), shared.clone()));
         Ok(Self {
             address,
             ca,
+            tls,
             shared,
             task,
         })
+    }
+
+    /// Goes on with a certificate of another root, and cuts every connection.
+    pub fn reissue(&self, ca: &TestCa) -> Result<()> {
+        let leaf = ca.server(&["127.0.0.1"])?;
+        self.exchange(leaf.acceptor(&[b"http/1.1"])?);
+        Ok(())
+    }
+
+    /// Asks for client certificates of this root, PEM, from now on, and cuts every connection.
+    pub fn ask_for_certificates(&self, clients: &str) -> Result<()> {
+        let leaf = self.ca.server(&["127.0.0.1"])?;
+        self.exchange(leaf.acceptor_asking(&[b"http/1.1"], clients)?);
+        Ok(())
+    }
+
+    fn exchange(&self, tls: TlsAcceptor) {
+        *self.tls.lock().unwrap() = tls;
+        self.cut();
+    }
+
+    /// Cuts every connection.
+    pub fn cut(&self) {
+        self.shared.cut.notify_one();
     }
 
     /// `https://127.0.0.1:port`.

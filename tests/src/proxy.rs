@@ -51,6 +51,7 @@ pub struct Setup {
     own_token_file: bool,
     output_is_read: bool,
     descriptors: Option<u32>,
+    authority_file: bool,
     issuer_ca: Option<String>,
     upstream: String,
     upstream_ca: String,
@@ -74,6 +75,7 @@ impl Setup {
             own_token_file: false,
             output_is_read: true,
             descriptors: None,
+            authority_file: false,
             issuer_ca: None,
             upstream: url.to_owned(),
             upstream_ca: ca_pem.to_owned(),
@@ -180,6 +182,13 @@ impl Setup {
         self
     }
 
+    /// The kubeconfig names a file with the API server's root (`ca.crt` in the directory).
+    #[must_use]
+    pub fn authority_file(mut self) -> Self {
+        self.authority_file = true;
+        self
+    }
+
     /// Which path tells that the start is complete, instead of `/ready`.
     #[must_use]
     pub fn wait_for(mut self, path: &'static str) -> Self {
@@ -224,7 +233,13 @@ impl Setup {
         } else {
             self.kubeconfig.clone()
         };
-        let kubeconfig = kubeconfig(&self.upstream, &self.upstream_ca, &user);
+        let mut kubeconfig = kubeconfig(&self.upstream, &self.upstream_ca, &user);
+        if self.authority_file {
+            std::fs::write(path("ca.crt"), &self.upstream_ca)?;
+            let server = &self.upstream;
+            kubeconfig["clusters"][0]["cluster"] =
+                json!({"server": server, "certificate-authority": path("ca.crt")});
+        }
         std::fs::write(path("kubeconfig"), kubeconfig.to_string())?;
 
         let (port, probe_port) = (free_port(), free_port());

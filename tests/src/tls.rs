@@ -11,6 +11,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    server::WebPkiClientVerifier,
 };
 use time::{Duration, OffsetDateTime};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -122,6 +123,29 @@ impl Leaf {
             .context("not a PEM key")?
             .ok_or_else(|| anyhow!("no private key in the file"))?;
         server_config(chain, key, &[b"http/1.1"])
+    }
+
+    /// The certificate, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.cert_der
+    }
+
+    /// The same as [`Self::acceptor`] for whoever has a certificate of `clients` (PEM), or none.
+    pub fn acceptor_asking(&self, alpn: &[&[u8]], clients: &str) -> Result<TlsAcceptor> {
+        let mut store = RootCertStore::empty();
+        for root in rustls_pemfile::certs(&mut clients.as_bytes()) {
+            store.add(root?)?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+            .allow_unauthenticated()
+            .build()?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()));
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.cert_der.clone()], key)?;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// Accepts TLS with this certificate and these protocols.

@@ -12,12 +12,12 @@ use hyper_rustls::{
     FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream,
 };
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use kube::{Config, client::ConfigExt};
+use kube::Config;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::upstream::UpstreamConfigError;
+use super::{client_certificate, upstream::UpstreamConfigError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP and TLS together.
@@ -36,12 +36,8 @@ pub(super) struct Connectors {
 }
 
 impl Connectors {
-    pub(super) fn new(config: &Config) -> Result<Self, UpstreamConfigError> {
-        let mut tls = config
-            .rustls_client_config()
-            .map_err(|error| UpstreamConfigError::Tls(Box::new(error)))?;
-        // The connector sets it by the versions that it is told to speak.
-        tls.alpn_protocols.clear();
+    pub(super) async fn new(config: &Config) -> Result<Self, UpstreamConfigError> {
+        let tls = client_certificate::tls(config).await?;
         let name = match &config.tls_server_name {
             None => None,
             Some(name) => Some(

@@ -1,10 +1,12 @@
 //! Forwarding what has passed: headers are cleaned, the identity and our credential are added,
 //! and the answer is passed on.
 
+mod client_certificate;
 mod connector;
 mod credential;
 mod hop_by_hop;
 mod noticed_end;
+mod own_client;
 mod session;
 mod splice;
 mod upstream;

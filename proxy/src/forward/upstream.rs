@@ -21,12 +21,13 @@ use tower::Service as _;
 use super::{
     connector::{BoundedConnector, Connectors},
     credential::{CredentialError, OwnCredential},
+    own_client,
 };
-use crate::audit::RequestBody;
+use crate::{audit::RequestBody, certificate_files::CertificateError};
 
 /// kube-apiserver ends a request after 60 s itself; whoever says nothing for longer is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_IDLE: usize = 256;
 /// Of an answer; a server may send a warning for each object.
 const MAX_HEADERS: usize = 512;
@@ -40,6 +41,12 @@ pub(crate) enum UpstreamConfigError {
     /// Its certificates cannot be used.
     #[error("the certificates for kube-apiserver cannot be used: {0}")]
     Tls(#[source] Box<kube::Error>),
+    /// Our own certificate cannot be used.
+    #[error("the client certificate for kube-apiserver cannot be used: {0}")]
+    ClientCertificate(#[from] CertificateError),
+    /// What else the configuration asks for cannot be had.
+    #[error("cannot make a client for kube-apiserver: {0}")]
+    Client(#[source] Box<kube::Error>),
     /// The name to expect in its certificate is none.
     #[error("tls-server-name {0:?} of the kubeconfig is not a host name")]
     ServerName(String),
@@ -121,6 +128,7 @@ impl UpstreamError {
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     client: Client<BoundedConnector, RequestBody>,
+    pooled: BoundedConnector,
     streams: BoundedConnector,
     authority: Authority,
     /// The authority as a header.
@@ -139,16 +147,17 @@ impl Upstream {
         }
         let authority = server.authority().cloned().ok_or_else(not_https)?;
         let host = HeaderValue::try_from(authority.as_str()).map_err(|_| not_https())?;
-        let connectors = Connectors::new(config)?;
+        let connectors = Connectors::new(config).await?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
             .http1_max_headers(MAX_HEADERS)
-            .build(connectors.pooled);
+            .build(connectors.pooled.clone());
         Ok(Self {
             client,
+            pooled: connectors.pooled,
             streams: connectors.streams,
             authority,
             host,
@@ -162,6 +171,10 @@ impl Upstream {
     /// needs one connection for a hundred requests, we need a hundred. `None`: there is none left.
     pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    pub(crate) fn own_client(&self, config: &Config) -> Result<kube::Client, UpstreamConfigError> {
+        own_client::of(config, self.pooled.clone())
     }
 
     pub(crate) fn credential(&self) -> &OwnCredential {

@@ -10,7 +10,7 @@ mod tls;
 
 pub(crate) use self::{
     admission::{Admission, Occupied},
-    certificate::{CertificateFiles, ServingCertificate},
+    certificate::ServingCertificate,
     connection::Server,
     listener::bind,
     tls::ServerTls,

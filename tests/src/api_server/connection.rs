@@ -1,6 +1,10 @@
 //! The server's side of a connection: read a request, write what is scripted.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -25,12 +29,24 @@ enum Next {
     Cut,
 }
 
-pub(super) async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Arc<Mutex<TlsAcceptor>>,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     let mut id = 0;
     loop {
         let socket = tokio::select! {
             Some(_) = connections.join_next() => continue,
+            () = shared.cut.notified() => {
+                connections.shutdown().await;
+                for state in shared.connections.lock().unwrap().values_mut() {
+                    state.closed = true;
+                }
+                shared.changed.notify_waiters();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let Ok((socket, _)) = socket else {
@@ -38,12 +54,15 @@ pub(super) async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<
             continue;
         };
         id += 1;
-        let (tls, shared) = (tls.clone(), shared.clone());
+        let (tls, shared) = (tls.lock().unwrap().clone(), shared.clone());
         connections.spawn(async move {
             let _ = socket.set_nodelay(true);
             let Ok(stream) = tls.accept(socket).await else {
                 return;
             };
+            let certificate = stream.get_ref().1.peer_certificates();
+            let certificate = certificate.and_then(|chain| Some(chain.first()?.to_vec()));
+            shared.update(id, |state| state.client_certificate = certificate);
             if let Err(error) = converse(stream, &shared, id).await {
                 eprintln!("fake API server: connection {id}: {error:#}");
             }
@@ -102,6 +121,11 @@ async fn respond(
             }
             None => return Ok(Next::Close),
         },
+        Answer::Cut(bytes) => {
+            stream.write_all(&bytes).await?;
+            stream.flush().await?;
+            return Ok(Next::Cut);
+        }
         Answer::CutMidBody => {
             let part = [head(200, &[], Some(1000)).as_slice(), b"0123456789"].concat();
             stream.write_all(&part).await?;
