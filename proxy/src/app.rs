@@ -25,7 +25,7 @@ use crate::{
     pipeline::Pipeline,
     readiness::Readiness,
     server::{Admission, Server, ServerTls, ServingCertificate, bind},
-    settings::{FlagError, SettingsStore, base_settings, follow_file, follow_status},
+    settings::{FlagError, SettingsStore, base_settings, egress_proxy, follow_file, follow_status},
     telemetry,
     traces::Traces,
 };
@@ -202,6 +202,7 @@ async fn follow_settings(
     let groups = args.allow_reserved_groups.clone();
     let mut base = base_settings(groups, args.drain(), args.logging())?;
     base.authentication.disallowed_issuers = args.service_account_issuer.clone();
+    base.authentication.http_proxy = egress_proxy(|name| std::env::var(name).ok());
     base.audit = audit;
     let base = args.request_path.apply(base)?;
     match &args.authentication_config {

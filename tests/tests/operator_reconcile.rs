@@ -166,9 +166,7 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
     bed.apply(json!({})).await;
     let good = settled(&bed).await.status.unwrap();
     bed.apply(json!({"deployment": {"image": "other:1"}})).await;
-    let refused = bed
-        .wait_condition("Stalled", "True", "NotImplemented")
-        .await;
+    let refused = bed.wait_condition("Stalled", "True", "InvalidSpec").await;
     let message = condition(&refused, "Stalled").unwrap()["message"].clone();
     assert_eq!(
         message,
@@ -176,7 +174,7 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
     );
     assert_eq!(
         condition(&refused, "Ready").unwrap()["reason"],
-        "NotImplemented"
+        "InvalidSpec"
     );
     assert_eq!(condition(&refused, "SpecValid").unwrap()["status"], "False");
     let status = refused.status.unwrap();
@@ -184,7 +182,7 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
         (status.settings, status.certificate),
         (good.settings, good.certificate)
     );
-    wait_event(&bed, "NotImplemented").await;
+    wait_event(&bed, "InvalidSpec").await;
 
     let labels = json!({"deployment": {"podLabels": {"not a label": "x"}}});
     bed.apply(labels).await;

@@ -48,7 +48,7 @@ pub struct Authentication {
         validation = Rule::new("!self.exists(g, g in ['system:masters', 'system:nodes'])").message("system:masters and system:nodes can never be allowed")
     )]
     pub allowed_reserved_groups: Vec<String>,
-    /// The way out to issuers.
+    /// The way out to issuers: an HTTP proxy that is asked to CONNECT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_proxy: Option<HttpProxy>,
 }
@@ -307,11 +307,12 @@ pub enum TokenPassthroughMode {
 #[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpProxy {
-    /// The proxy's address.
+    /// The proxy's address, `http` or `https`, without a user and a password: many may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub url: Option<String>,
-    /// Hosts that are reached without it.
+    /// Hosts that are reached without it: names with all that are below them, addresses, networks;
+    /// with or without a port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
     pub no_proxy: Vec<String>,

@@ -6,6 +6,7 @@ pub mod authentication;
 pub mod conditions;
 pub mod deployment;
 pub mod duration;
+pub mod egress_proxy;
 pub mod exposure;
 pub mod impersonation;
 pub mod issuer_expressions;

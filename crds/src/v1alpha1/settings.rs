@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     authentication::{
-        Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule,
+        Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, HttpProxy,
+        UserValidationRule,
     },
     impersonation::{ClientIpExtra, ClientRequests, Constrained, RestrictTo, StaticExtra},
     lifecycle::Limits,
@@ -81,6 +82,9 @@ pub struct AuthenticationSettings {
     /// Requests without a credential; absent: they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,
+    /// The way out to issuers; absent: straight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_proxy: Option<HttpProxy>,
     /// Issuers that no entry may name: those of the cluster's own service account tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 2048)))]

@@ -281,6 +281,10 @@ fn settings(validated: &Validated) -> Result<Settings, Refusal> {
                 .anonymous
                 .clone()
                 .filter(|anonymous| anonymous.enabled),
+            http_proxy: authentication
+                .http_proxy
+                .clone()
+                .filter(|proxy| proxy.url.is_some()),
             disallowed_issuers: validated.disallowed_issuers.clone(),
         },
         impersonation: ImpersonationSettings {

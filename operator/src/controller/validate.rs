@@ -15,6 +15,7 @@ use oidcproxy_crds::{
     OidcProxy, OidcProxySpec,
     v1alpha1::{
         authentication::NEVER_ALLOWED_GROUPS,
+        egress_proxy::EgressProxy,
         impersonation::{ClientIpExtra, Impersonation, Names, REMOTE_CLIENT_IP},
         issuer_rules,
         settings::IssuerSettings,
@@ -62,15 +63,18 @@ pub fn validate(
 ) -> Result<Validated, Refusal> {
     let spec = &proxy.spec;
     let mut findings = Findings::default();
-    not_implemented::check(spec, options, &mut findings);
+    not_implemented::check(spec, &mut findings);
     let (issuers, certificate_authorities) =
         issuers::check(&spec.authentication, references, &mut findings);
     check_allowed_groups(&spec.authentication.allowed_reserved_groups, &mut findings);
+    if let Some(Err(error)) = spec.authentication.http_proxy.as_ref().map(EgressProxy::of) {
+        findings.invalid("authentication.httpProxy", error);
+    }
     check_impersonation(spec.impersonation.as_ref(), &mut findings);
     let ca_bundle = serving::check(spec.serving.as_ref(), &identity, references, &mut findings);
     let audit = audit::check(spec.audit.as_ref(), references, &mut findings);
     exposure::check(spec, &mut findings);
-    pods::check(spec, &mut findings);
+    pods::check(spec, options, &mut findings);
     match Refusal::of(&findings.0) {
         Some(refusal) => Err(refusal),
         None => Ok(Validated {

@@ -9,11 +9,13 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
-use oidcproxy_crds::certificate_bundle;
+use oidcproxy_crds::{certificate_bundle, v1alpha1::egress_proxy::EgressProxy};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+
+use super::egress::EgressConnector;
 
 /// The longest discovery document or key set that is read.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
@@ -34,6 +36,9 @@ pub(crate) enum FetchError {
     /// The certificates to trust cannot be used.
     #[error("its certificateAuthority cannot be used: {0}")]
     Authority(String),
+    /// The proxy on the way cannot be used.
+    #[error("the proxy towards issuers cannot be used: {0}")]
+    Proxy(String),
     /// No answer.
     #[error("{url} cannot be reached: {cause}")]
     Unreachable {
@@ -64,27 +69,36 @@ pub(crate) enum FetchError {
 /// A client for the documents of one issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct DocumentClient {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<EgressConnector>, Empty<Bytes>>,
+}
+
+/// How an issuer is reached.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Route {
+    /// PEM bundle of the only authorities that are trusted; unless set, the system's.
+    pub(crate) certificate_authority: Option<String>,
+    /// What stands between, unless nothing does.
+    pub(crate) proxy: Option<EgressProxy>,
 }
 
 impl DocumentClient {
-    /// Trusts the authorities of the PEM bundle only; without one, the system's.
-    pub(crate) fn new(certificate_authority: Option<&str>) -> Result<Self, FetchError> {
-        let roots = match certificate_authority {
+    pub(crate) fn new(route: &Route) -> Result<Self, FetchError> {
+        let roots = match &route.certificate_authority {
             Some(pem) => bundle_roots(pem)?,
             None => system_roots()?,
         };
         let tls = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(Duration::from_secs(5)));
+        let egress = match &route.proxy {
+            None => EgressConnector::direct(),
+            Some(proxy) => through(proxy)?,
+        };
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_only()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(egress);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
@@ -195,6 +209,15 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// A proxy that speaks TLS is known to the system; an issuer's authorities say nothing of it.
+fn through(proxy: &EgressProxy) -> Result<EgressConnector, FetchError> {
+    let roots = match proxy.url().scheme() {
+        "https" => system_roots()?,
+        _ => RootCertStore::empty(),
+    };
+    EgressConnector::through(proxy, roots).map_err(|error| FetchError::Proxy(error.to_string()))
 }
 
 fn bundle_roots(pem: &str) -> Result<RootCertStore, FetchError> {

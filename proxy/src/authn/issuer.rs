@@ -16,7 +16,7 @@ use super::{
     TokenError, Verified,
     algorithm::Algorithm,
     claims, distributed,
-    fetch::FetchError,
+    fetch::{FetchError, Route},
     key::Thumbprint,
     key_source::KeySource,
     mapping::IdentityMapping,
@@ -57,7 +57,7 @@ struct SignedClaims {
 #[derive(Debug)]
 pub(crate) struct IssuerAuthenticator {
     settings: IssuerSettings,
-    certificate_authority: Option<String>,
+    route: Route,
     algorithms: Vec<Algorithm>,
     mapping: IdentityMapping,
     source: Arc<KeySource>,
@@ -71,20 +71,19 @@ impl IssuerAuthenticator {
     /// too, when the issuer is dropped after it.
     pub(crate) fn start(
         settings: IssuerSettings,
-        certificate_authority: Option<String>,
+        route: Route,
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, IssuerError> {
         let mapping = IdentityMapping::of(&settings).map_err(|errors| IssuerError::of(&errors))?;
-        let authority = certificate_authority.as_deref();
         let known = previous.map(|previous| &previous.source);
         let accepted = metrics.accepted_tokens(&settings.name);
-        let same = known.filter(|source| source.is_for(&settings, authority));
+        let same = known.filter(|source| source.is_for(&settings, &route));
         let source = if let Some(source) = same {
             Arc::clone(source)
         } else {
             let known = known.map(AsRef::as_ref);
-            Arc::new(KeySource::start(&settings, authority, known, metrics)?)
+            Arc::new(KeySource::start(&settings, &route, known, metrics)?)
         };
         let named = settings.signing_algorithms.iter();
         let named: Vec<_> = named
@@ -99,7 +98,7 @@ impl IssuerAuthenticator {
             settings,
             mapping,
             source,
-            certificate_authority,
+            route,
             withdrawn: previous.map_or_else(CancellationToken::new, |previous| {
                 previous.withdrawn.clone()
             }),
@@ -117,8 +116,8 @@ impl IssuerAuthenticator {
 
     /// Whether these settings would start the same authenticator: then the one that runs, with
     /// the keys that it has, goes on.
-    pub(crate) fn is_for(&self, settings: &IssuerSettings, authority: Option<&str>) -> bool {
-        self.settings == *settings && self.certificate_authority.as_deref() == authority
+    pub(crate) fn is_for(&self, settings: &IssuerSettings, route: &Route) -> bool {
+        self.settings == *settings && self.route == *route
     }
 
     /// Ends the streams that its tokens have opened.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    fetch::{DocumentClient, FetchError},
+    fetch::{DocumentClient, FetchError, Route},
     kept_keys::{Discovery, KeptKeys},
     key::{KeySet, Thumbprint},
     key_keeper::KeyKeeper,
@@ -49,15 +49,15 @@ pub(super) struct KeySource {
 struct Address {
     url: String,
     discovery_url: Option<String>,
-    certificate_authority: Option<String>,
+    route: Route,
 }
 
 impl Address {
-    fn of(settings: &IssuerSettings, certificate_authority: Option<&str>) -> Self {
+    fn of(settings: &IssuerSettings, route: &Route) -> Self {
         Self {
             url: settings.url.clone(),
             discovery_url: settings.discovery_url.clone(),
-            certificate_authority: certificate_authority.map(str::to_owned),
+            route: route.clone(),
         }
     }
 
@@ -81,12 +81,12 @@ impl KeySource {
     /// on for a while: an address that does not work yet must not lock everybody out.
     pub(super) fn start(
         settings: &IssuerSettings,
-        certificate_authority: Option<&str>,
+        route: &Route,
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, FetchError> {
-        let address = Address::of(settings, certificate_authority);
-        let client = DocumentClient::new(certificate_authority)?;
+        let address = Address::of(settings, route);
+        let client = DocumentClient::new(route)?;
         let loan = previous.and_then(|previous| previous.kept.lend());
         let kept = Arc::new(KeptKeys::new(&settings.name, loan));
         let keeper = KeyKeeper {
@@ -106,12 +106,8 @@ impl KeySource {
     }
 
     /// Whether these settings would fetch the same keys from the same place.
-    pub(super) fn is_for(
-        &self,
-        settings: &IssuerSettings,
-        certificate_authority: Option<&str>,
-    ) -> bool {
-        self.address == Address::of(settings, certificate_authority)
+    pub(super) fn is_for(&self, settings: &IssuerSettings, route: &Route) -> bool {
+        self.address == Address::of(settings, route)
     }
 
     /// For other documents of the issuer.

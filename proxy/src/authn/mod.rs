@@ -8,6 +8,7 @@ mod algorithm;
 mod cache;
 mod claims;
 mod distributed;
+mod egress;
 mod embedded_key;
 mod expression;
 mod fetch;
@@ -34,6 +35,7 @@ use oidcproxy_crds::v1alpha1::impersonation::StaticExtra;
 
 pub(crate) use self::{
     algorithm::Algorithm,
+    fetch::Route,
     issuer::{IssuerAuthenticator, IssuerError},
     passthrough::{PassedToken, Passthrough, TokenReviewUnavailable, TokenReviewer},
     requester::{AnonymousUser, Requester},

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     file::follow_file,
-    flags::{FlagError, OidcFlags, base_settings},
+    flags::{FlagError, OidcFlags, base_settings, egress_proxy},
     limits::ClientLimits,
     request_path::RequestPathFlags,
     store::SettingsStore,
@@ -27,6 +27,7 @@ use crate::{
     audit::{AuditBackends, Auditor, PolicyError},
     authn::{
         AnonymousUser, Authenticator, IssuerAuthenticator, IssuerError, Passthrough, ReservedNames,
+        Route,
     },
     forward::SessionLimits,
     identity::UnsafeIdentity,
@@ -39,6 +40,7 @@ use oidcproxy_crds::{
     state::IssuerReport,
     v1alpha1::{
         self,
+        egress_proxy::{EgressProxy, EgressProxyError},
         impersonation::{ClientIpExtra, ClientRequests, Constrained, StaticExtra},
         issuer_expressions,
         issuer_rules::{self, FieldError},
@@ -92,6 +94,9 @@ pub(crate) enum SettingsError {
     /// The audit policy is wrong.
     #[error(transparent)]
     Audit(#[from] PolicyError),
+    /// There is no such way to issuers.
+    #[error("authentication.httpProxy.{0}")]
+    HttpProxy(#[from] EgressProxyError),
     /// Not a network.
     #[error("serving.trustedProxies: {0:?} {1}")]
     TrustedProxies(String, NetworkError),
@@ -120,6 +125,8 @@ impl Settings {
             Some(settings) => Some(Arc::new(audit.auditor(settings, known)?)),
         };
         let authentication = wire.authentication;
+        let proxy = authentication.http_proxy.as_ref();
+        let proxy = proxy.map(EgressProxy::of).transpose()?.flatten();
         let mut issuers = Vec::with_capacity(authentication.issuers.len());
         for issuer in authentication.issuers {
             let authority = match &issuer.certificate_authority {
@@ -132,10 +139,12 @@ impl Settings {
                         .ok_or_else(|| SettingsError::MissingAuthority(issuer.name.clone()))?,
                 ),
             };
+            let route = Route {
+                certificate_authority: authority,
+                proxy: proxy.clone(),
+            };
             let known = previous.map_or(&[][..], |previous| previous.authenticator.issuers());
-            let same = known
-                .iter()
-                .find(|known| known.is_for(&issuer, authority.as_deref()));
+            let same = known.iter().find(|known| known.is_for(&issuer, &route));
             issuers.push(if let Some(same) = same {
                 Arc::clone(same)
             } else {
@@ -143,7 +152,7 @@ impl Settings {
                 let changed = changed.map(AsRef::as_ref);
                 let name = issuer.name.clone();
                 let metrics = Arc::clone(metrics);
-                let started = IssuerAuthenticator::start(issuer, authority, changed, metrics);
+                let started = IssuerAuthenticator::start(issuer, route, changed, metrics);
                 Arc::new(started.map_err(|cause| SettingsError::Issuer { name, cause })?)
             });
         }

@@ -12,7 +12,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use oidcproxy_crds::v1alpha1::settings::Settings;
+use oidcproxy_crds::v1alpha1::{egress_proxy::EgressProxy, settings::Settings};
 use url::Url;
 
 use super::{ADMIN_PORT, SECURE_PORT, Surroundings};
@@ -61,10 +61,13 @@ const METRICS_LABEL: &str = "oidcproxy.dev/metrics";
 
 const DNS: [(&str, i32); 2] = [("UDP", 53), ("TCP", 53)];
 
-/// DNS, the API server's, the issuers' and the audit webhook's ports, at any address.
+/// DNS, the API server's, the issuers' (and their proxy's) and the audit webhook's ports, at any address.
 fn by_port(resolved: &Resolved, surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
     let mut ports = surroundings.api_ports.clone();
     ports.extend(issuer_ports(&resolved.settings));
+    let proxy = resolved.settings.authentication.http_proxy.as_ref();
+    let proxy = proxy.and_then(|proxy| EgressProxy::of(proxy).ok()?);
+    ports.extend(proxy.map(|proxy| i32::from(proxy.port())));
     ports.extend(resolved.audit_webhook.iter().map(|webhook| webhook.port));
     let ports: Vec<(&str, i32)> = ports.into_iter().map(|number| ("TCP", number)).collect();
     vec![egress(&DNS, None), egress(&ports, None)]
@@ -226,7 +229,7 @@ mod tests {
                 "name": "corp",
                 "issuer": {"url": "https://id:8443", "discoveryURL": "https://id:9000/x", "audiences": ["a"]},
                 "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
-            }]},
+            }], "httpProxy": {"url": "http://proxy:3128"}},
             "networkPolicy": {"from": [peer], "metricsFrom": [peer], "egress": {"rules": [rule]}},
         }));
         let scrapers = &policy["spec"]["ingress"][1]["from"];
@@ -243,7 +246,7 @@ mod tests {
             .iter()
             .map(|port| port["port"].as_i64().unwrap())
             .collect();
-        assert_eq!(numbers, [443, 6443, 8443, 9000]);
+        assert_eq!(numbers, [443, 3128, 6443, 8443, 9000]);
         assert_eq!(policy["spec"]["egress"][2], rule);
     }
 

@@ -13,6 +13,7 @@ use oidcproxy_crds::{
 };
 
 use super::{Findings, durations::is_duration};
+use crate::controller::options::Options;
 
 /// The longest that a leaving pod may take for either part.
 const MAX_DRAIN: Duration = Duration::from_hours(24);
@@ -20,8 +21,12 @@ const MAX_DRAIN: Duration = Duration::from_hours(24);
 const MIN_SESSION: Duration = Duration::from_secs(1);
 const MAX_SESSION: Duration = Duration::from_hours(8760);
 
-pub(super) fn check(spec: &OidcProxySpec, findings: &mut Findings) {
+pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Findings) {
     if let Some(deployment) = &spec.deployment {
+        if deployment.image.is_some() && !options.allow_image_override {
+            let message = "needs an operator that runs with --allow-image-override";
+            findings.invalid("deployment.image", message);
+        }
         check_deployment(deployment, findings);
     }
     if let Some(service) = &spec.service {

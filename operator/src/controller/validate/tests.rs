@@ -85,7 +85,7 @@ fn a_full_spec_of_what_is_implemented_is_fine() {
             "tokenPassthrough": {"mode": "Disabled"},
             "reservedPrefixes": ["corp-admin:"],
             "allowedReservedGroups": ["system:monitoring"],
-            "httpProxy": {},
+            "httpProxy": {"url": "http://proxy.example.com:3128", "noProxy": [".cluster.local", "10.0.0.0/8"]},
         },
         "impersonation": {
             "clientRequests": "Review", "asExtraKeys": ["scopes", "example.org/tenant"], "constrained": "Never",
