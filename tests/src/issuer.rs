@@ -30,6 +30,9 @@ use crate::{
 /// The audience of tokens and of the proxies that trust them.
 pub const AUDIENCE: &str = "kubernetes";
 
+/// A name in its certificate that does not resolve (RFC 6761): only a proxy can find it.
+pub const KNOWN_BY_PROXIES: &str = "issuer.test";
+
 /// What an endpoint of the issuer answers.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
@@ -99,7 +102,7 @@ impl FakeIssuer {
         let ca = TestCa::new("issuer CA")?;
         let name = address.ip().to_string();
         let tls = ca
-            .server(&[name.as_str(), "localhost"])?
+            .server(&[name.as_str(), "localhost", KNOWN_BY_PROXIES])?
             .acceptor(&[b"http/1.1"])?;
         let key = SigningKey::generate(Alg::ES256, "es-1")?;
         let inner = Inner {

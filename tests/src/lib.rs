@@ -15,6 +15,7 @@ pub mod api_server;
 pub mod bed;
 pub mod chart;
 pub mod client;
+pub mod connect_proxy;
 pub mod control_plane;
 pub mod demo_issuer;
 pub mod faulty_api;

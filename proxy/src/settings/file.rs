@@ -103,6 +103,9 @@ fn publish(
     parsed
         .token_passthrough
         .clone_from(&base.authentication.token_passthrough);
+    parsed
+        .http_proxy
+        .clone_from(&base.authentication.http_proxy);
     let settings = v1alpha1::Settings {
         authentication: parsed,
         ..base.clone()
