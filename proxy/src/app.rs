@@ -92,6 +92,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         tasks: TaskTracker::new(),
         end: drain.end.clone(),
     };
+    let trail = Trail::new(
+        access_log,
+        drain.clone(),
+        Arc::clone(&metrics),
+        traces.clone(),
+    );
     let admin = Arc::new(Admin {
         settings: Arc::clone(&store),
         certificate,
@@ -107,12 +113,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             upstream,
             token_reviewer: TokenReviewer::new(client.clone(), Arc::clone(&metrics)),
             reviewer: Reviewer::new(client, Arc::clone(&metrics)),
-            trail: Trail::new(
-                access_log,
-                drain.clone(),
-                Arc::clone(&metrics),
-                traces.clone(),
-            ),
+            trail,
             streams: streams.clone(),
             drain: drain.clone(),
             readiness,
@@ -162,14 +163,18 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || log_thread.join()),
     )
     .await;
-    let end = end.max(Instant::now() + LAST_EVENTS);
+    close(&audit, traces, end.max(Instant::now() + LAST_EVENTS)).await;
+    Ok(())
+}
+
+/// What still waits goes where it is to go.
+async fn close(audit: &AuditBackends, traces: Traces, end: Instant) {
     let audited = async {
         if tokio::time::timeout_at(end, audit.close()).await.is_err() {
             tracing::error!("the deadline is over: audit events that still wait are lost");
         }
     };
     tokio::join!(audited, traces.close(end));
-    Ok(())
 }
 
 async fn audit_settings(
