@@ -15,7 +15,6 @@ use crate::{
     args::Args,
     audit::{AccessLog, AuditBackends, Trail},
     authn::TokenReviewer,
-    certificate_files::CertificateFiles,
     cluster,
     descriptors::Descriptors,
     drain::Drain,
@@ -65,14 +64,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let drain = Drain::default();
     let config = cluster::config(args.kubeconfig.as_deref()).await?;
-    let certificate = ServingCertificate::follow(
-        CertificateFiles {
-            certificate: args.tls_cert_file.clone(),
-            key: args.tls_private_key_file.clone(),
-        },
-        Arc::clone(&metrics),
-    )
-    .await?;
+    let certificate = ServingCertificate::follow(args.certificate(), Arc::clone(&metrics)).await?;
     let tls = Arc::new(ServerTls::new(Arc::clone(&certificate))?);
     let descriptors = Descriptors::claim();
     let upstream = Upstream::new(&config, descriptors.requests).await?;

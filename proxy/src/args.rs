@@ -10,6 +10,7 @@ use oidcproxy_crds::v1alpha1::{
 
 use crate::{
     audit::AuditFlags,
+    certificate_files::CertificateFiles,
     settings::{OidcFlags, OidcProxyName, RequestPathFlags},
 };
 
@@ -147,6 +148,13 @@ impl Args {
             eprintln!("oidc-proxy: {}", in_one_line(&error.to_string()));
             ExitCode::from(USAGE)
         })
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateFiles {
+        CertificateFiles {
+            certificate: self.tls_cert_file.clone(),
+            key: self.tls_private_key_file.clone(),
+        }
     }
 
     /// Of the files-and-flags mode; a resource brings its own.
