@@ -150,6 +150,7 @@ impl Args {
         })
     }
 
+    /// Where the serving certificate is.
     pub(crate) fn certificate(&self) -> CertificateFiles {
         CertificateFiles {
             certificate: self.tls_cert_file.clone(),
@@ -157,7 +158,7 @@ impl Args {
         }
     }
 
-    /// Of the files-and-flags mode; a resource brings its own.
+    /// What is logged in the files-and-flags mode; a resource brings its own.
     pub(crate) fn logging(&self) -> LoggingSettings {
         LoggingSettings {
             format: self.log_format.map(Into::into).unwrap_or_default(),
@@ -165,7 +166,7 @@ impl Args {
         }
     }
 
-    /// The same.
+    /// How that mode takes its leave; a resource brings its own.
     pub(crate) fn drain(&self) -> DrainSettings {
         DrainSettings {
             delay_seconds: self.drain_delay,
