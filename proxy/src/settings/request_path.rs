@@ -25,7 +25,7 @@ pub(crate) struct RequestPathFlags {
     /// Send the client's address as the extra remote-client-ip
     #[arg(long, conflicts_with = "oidc_proxy")]
     extra_user_header_client_ip: bool,
-    /// Impersonate nobody: forward each verified token as it is, to an API server that trusts its issuer too
+    /// Impersonate nobody: forward each verified token as it is, to an API server that trusts its issuer too; nobody is anonymous then
     #[arg(
         long,
         conflicts_with_all = ["oidc_proxy", "extra_user_headers", "extra_user_header_client_ip"]
