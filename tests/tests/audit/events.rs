@@ -1,56 +1,16 @@
-//! Audit events of `audit.k8s.io/v1`: what is recorded, where it goes, and what happens when it
-//! cannot go there.
-
-// A step that fails ends the test.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-use std::{path::PathBuf, time::Duration};
+//! What is recorded of a request.
 
 use http::Method;
 use oidcproxy_tests::{
     api_server::{Answer, Events, Upgrade},
     bed::Bed,
     client::{Call, Protocol},
-    webhook::FakeWebhook,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::time::Instant;
+
+use super::{EVERYTHING, Files, is_event};
 
 const PODS: &str = "/api/v1/namespaces/web/pods";
-const EVERYTHING: &str = "- level: Metadata";
-
-/// Files beside the proxy's own.
-struct Files(TempDir);
-
-impl Files {
-    fn with_policy(rules: &str) -> Self {
-        let this = Self(tempfile::tempdir().unwrap());
-        this.write("policy.yaml", &policy(rules));
-        this
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    fn flag(&self, flag: &str, name: &str) -> String {
-        format!("--audit-{flag}={}", self.path(name).display())
-    }
-}
-
-fn policy(rules: &str) -> String {
-    format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}\n")
-}
 
 /// A proxy that writes events to standard output.
 async fn bed(rules: &str) -> (Bed, Files) {
@@ -62,10 +22,6 @@ async fn bed(rules: &str) -> (Bed, Files) {
     })
     .await;
     (bed, files)
-}
-
-fn is_event(line: &str) -> bool {
-    line.contains("\"kind\":\"Event\"")
 }
 
 /// Waits for the event of this stage and target.
@@ -88,22 +44,6 @@ fn stages(bed: &Bed, target: &str) -> Vec<String> {
         .filter(|event| event["requestURI"] == target)
         .map(|event| event["stage"].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// Waits until something is lost, and says how much.
-async fn lost(bed: &Bed, labels: &str) -> u64 {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        let metrics = bed.proxy.probe("/metrics").await.unwrap();
-        let text = String::from_utf8_lossy(&metrics.body).into_owned();
-        let name = format!("oidc_proxy_audit_events_lost_total{{{labels}}} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&name));
-        if let Some(value) = value.filter(|value| *value != "0") {
-            return value.parse().unwrap();
-        }
-        assert!(Instant::now() < deadline, "{text}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 #[tokio::test]
@@ -334,237 +274,4 @@ async fn bodies_are_recorded_up_to_a_bound() {
         found["annotations"]["oidcproxy.dev/request-object-omitted"],
         "it is too large"
     );
-}
-
-#[tokio::test]
-async fn the_log_is_rotated() {
-    let files = Files::with_policy("- {level: Request}");
-    let bed = Bed::with(|setup, _| {
-        setup
-            .flag(files.flag("policy-file", "policy.yaml"))
-            .flag(files.flag("log-path", "log/audit.log"))
-            .flag("--audit-log-maxsize=1")
-            .flag("--audit-log-maxbackup=2")
-    })
-    .await;
-    let token = bed.token("jane", &[]);
-    let body = json!({"data": "x".repeat(250_000)}).to_string();
-    let mut connection = bed.connect(Protocol::H1).await;
-    for n in 0..20 {
-        let call = Call::new(
-            Method::POST,
-            &format!("/api/v1/namespaces/web/configmaps?n={n}"),
-        )
-        .bearer(&token)
-        .body(body.clone());
-        connection.send(call).await.unwrap().assert_status(200);
-    }
-    let last = |text: &str| text.contains("configmaps?n=19") && text.contains("ResponseComplete");
-    let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        // While it is put aside there is none.
-        let text = std::fs::read_to_string(files.path("log/audit.log")).unwrap_or_default();
-        if text.lines().any(last) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{}", text.len());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let entries = std::fs::read_dir(files.path("log")).unwrap();
-    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(paths.len(), 3, "{paths:?}");
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.len() <= 1024 * 1024, "{}", text.len());
-        for line in text.lines() {
-            serde_json::from_str::<Value>(line).unwrap();
-        }
-    }
-    assert!(bed.proxy.access_lines().iter().all(|line| !is_event(line)));
-}
-
-#[tokio::test]
-async fn a_full_disk_holds_up_nobody() {
-    let files = Files::with_policy(EVERYTHING);
-    let bed = Bed::with(|setup, _| {
-        setup
-            .flag(files.flag("policy-file", "policy.yaml"))
-            .flag("--audit-log-path=/dev/full")
-    })
-    .await;
-    let token = bed.token("jane", &[]);
-    bed.get_with(Protocol::H1, &token).await.assert_status(200);
-    assert!(lost(&bed, "backend=\"log\",reason=\"error\"").await >= 1);
-    bed.get_with(Protocol::H2, &token).await.assert_status(200);
-}
-
-async fn bed_with_webhook(webhook: &FakeWebhook, flags: &[&str]) -> (Bed, Files) {
-    let files = Files::with_policy(EVERYTHING);
-    files.write("webhook.yaml", &webhook.kubeconfig());
-    let bed = Bed::with(|setup, _| {
-        let setup = setup
-            .flag(files.flag("policy-file", "policy.yaml"))
-            .flag(files.flag("webhook-config-file", "webhook.yaml"))
-            .flag("--audit-webhook-initial-backoff=50ms")
-            .flag("--drain-delay=0");
-        flags.iter().fold(setup, |setup, flag| setup.flag(*flag))
-    })
-    .await;
-    (bed, files)
-}
-
-fn is_complete(target: &'static str) -> impl Fn(&Value) -> bool {
-    move |event| event["requestURI"] == target && event["stage"] == "ResponseComplete"
-}
-
-#[tokio::test]
-async fn a_webhook_gets_batches() {
-    let webhook = FakeWebhook::start().await.unwrap();
-    let (bed, _files) = bed_with_webhook(
-        &webhook,
-        &[
-            "--audit-webhook-batch-max-wait=1s",
-            "--audit-webhook-batch-max-size=4",
-        ],
-    )
-    .await;
-    let token = bed.token("jane", &["dev"]);
-    let mut connection = bed.connect(Protocol::H2).await;
-    for n in 0..5 {
-        let call = Call::get(&format!("/batch?n={n}")).bearer(&token);
-        connection.send(call).await.unwrap().assert_status(200);
-    }
-    let found = webhook.event(is_complete("/batch?n=4")).await.unwrap();
-    assert_eq!(found["user"]["username"], "jane");
-    assert_eq!(found["apiVersion"], "audit.k8s.io/v1");
-    let batches = webhook.batches();
-    for batch in &batches {
-        assert_eq!(
-            (&batch["kind"], &batch["apiVersion"]),
-            (&json!("EventList"), &json!("audit.k8s.io/v1"))
-        );
-        assert!(batch["items"].as_array().unwrap().len() <= 4, "{batch}");
-    }
-    assert_eq!(webhook.events().len(), 10);
-    assert!(!bed.proxy.process.output().contains("webhook-secret-token"));
-}
-
-#[tokio::test]
-async fn a_webhook_that_fails_is_asked_again() {
-    let webhook = FakeWebhook::start().await.unwrap();
-    webhook.refuse(3);
-    let (bed, _files) = bed_with_webhook(&webhook, &["--audit-webhook-batch-max-wait=100ms"]).await;
-    let call = Call::get("/again").bearer(&bed.token("jane", &[]));
-    bed.send(Protocol::H1, call).await.assert_status(200);
-    webhook.event(is_complete("/again")).await.unwrap();
-    assert_eq!(webhook.refused(), 3);
-}
-
-#[tokio::test]
-async fn what_a_webhook_never_takes_is_counted() {
-    let webhook = FakeWebhook::start().await.unwrap();
-    webhook.refuse(5);
-    let (bed, _files) = bed_with_webhook(&webhook, &["--audit-webhook-batch-max-wait=1s"]).await;
-    let token = bed.token("jane", &[]);
-    let call = Call::get("/lost").bearer(&token);
-    bed.send(Protocol::H1, call).await.assert_status(200);
-    assert_eq!(lost(&bed, "backend=\"webhook\",reason=\"error\"").await, 2);
-    assert_eq!(webhook.events(), Vec::<Value>::new());
-    let call = Call::get("/later").bearer(&token);
-    bed.send(Protocol::H1, call).await.assert_status(200);
-    webhook.event(is_complete("/later")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_slow_webhook_holds_up_nobody() {
-    let webhook = FakeWebhook::start().await.unwrap();
-    webhook.pause(Duration::from_mins(10));
-    let (bed, _files) = bed_with_webhook(
-        &webhook,
-        &[
-            "--audit-webhook-batch-max-size=1",
-            "--audit-webhook-batch-buffer-size=3",
-        ],
-    )
-    .await;
-    let token = bed.token("jane", &[]);
-    let mut connection = bed.connect(Protocol::H1).await;
-    for n in 0..30 {
-        let call = Call::get(&format!("/slow?n={n}")).bearer(&token);
-        let sent = tokio::time::timeout(Duration::from_mins(1), connection.send(call));
-        sent.await.unwrap().unwrap().assert_status(200);
-    }
-    // Of 60 events four are on their way, one waits for its turn and three wait behind it.
-    let lost = lost(&bed, "backend=\"webhook\",reason=\"full\"").await;
-    assert!((40..60).contains(&lost), "{lost}");
-}
-
-#[tokio::test]
-async fn events_reach_the_webhook_when_the_proxy_leaves() {
-    let webhook = FakeWebhook::start().await.unwrap();
-    webhook.refuse(1);
-    let (mut bed, _files) = bed_with_webhook(&webhook, &[]).await;
-    let call = Call::get("/leaving").bearer(&bed.token("jane", &[]));
-    bed.send(Protocol::H1, call).await.assert_status(200);
-    bed.proxy.terminate().unwrap();
-    bed.proxy
-        .process
-        .wait(Duration::from_mins(1))
-        .await
-        .unwrap();
-    let found = webhook.events();
-    assert!(found.iter().any(is_complete("/leaving")), "{found:#?}");
-}
-
-#[tokio::test]
-async fn wrong_flags_end_the_start_with_one_line() {
-    let files = Files::with_policy("- level: Everything");
-    files.write("good.yaml", &policy(EVERYTHING));
-    files.write("exec.yaml", "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: a, user: {exec: {apiVersion: v1, command: x}}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n");
-    let good = files.flag("policy-file", "good.yaml");
-    for (flags, message) in [
-        (vec![good.clone()], "--audit-policy-file needs"),
-        (
-            vec!["--audit-log-path=-".to_owned()],
-            "need --audit-policy-file",
-        ),
-        (
-            vec![
-                files.flag("policy-file", "policy.yaml"),
-                "--audit-log-path=-".to_owned(),
-            ],
-            "--audit-policy-file: rules[0].level: must be",
-        ),
-        (
-            vec![
-                files.flag("policy-file", "none.yaml"),
-                "--audit-log-path=-".to_owned(),
-            ],
-            "--audit-policy-file: cannot read",
-        ),
-        (
-            vec![
-                good.clone(),
-                "--audit-log-path=/proc/none/audit.log".to_owned(),
-            ],
-            "--audit-log-path: cannot write",
-        ),
-        (
-            vec![good.clone(), files.flag("webhook-config-file", "none.yaml")],
-            "--audit-webhook-config-file: ",
-        ),
-        (
-            vec![good, files.flag("webhook-config-file", "exec.yaml")],
-            "exec, auth-provider and basic authentication are not supported",
-        ),
-    ] {
-        let started = Bed::try_with(|setup, _| {
-            flags
-                .iter()
-                .fold(setup, |setup, flag| setup.flag(flag.clone()))
-        })
-        .await;
-        let error = format!("{:#}", started.err().expect("it should not start"));
-        assert!(error.contains(message), "{message}: {error}");
-    }
 }
