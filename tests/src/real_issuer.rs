@@ -101,3 +101,17 @@ async fn until_it_answers(process: &mut Process, web: &WebClient, url: &str) -> 
         }
     }
 }
+
+/// A fresh `id_token` of [`USER`], by the password grant.
+async fn log_in(web: &WebClient, url: &str, algorithm: &str) -> Result<String> {
+    let fields = [
+        ("grant_type", "password"),
+        ("client_id", &client_id(algorithm)),
+        ("scope", "openid"),
+        ("username", USER),
+        ("password", USER),
+    ];
+    let answer = web.post_form(url, &fields).await?;
+    let token = answer["id_token"].as_str().context("no id_token")?;
+    Ok(token.to_owned())
+}

@@ -7,7 +7,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    ACCEPTED, Certificate, GROUPS, RealIssuer, USER, client_id, folder, program, until_it_answers,
+    ACCEPTED, Certificate, GROUPS, RealIssuer, USER, client_id, folder, log_in, program,
+    until_it_answers,
 };
 use crate::{process::Process, server::free_port, web::WebClient};
 
@@ -106,17 +107,8 @@ impl RealIssuer for Keycloak {
     }
 
     async fn token(&self, algorithm: &str) -> Result<String> {
-        let fields = [
-            ("grant_type", "password"),
-            ("client_id", &client_id(algorithm)),
-            ("scope", "openid"),
-            ("username", USER),
-            ("password", USER),
-        ];
         let url = format!("{}/protocol/openid-connect/token", self.url);
-        let answer = self.web.post_form(&url, &fields).await?;
-        let token = answer["id_token"].as_str().context("no id_token")?;
-        Ok(token.to_owned())
+        log_in(&self.web, &url, algorithm).await
     }
 
     async fn rotate(&mut self, algorithm: &str) -> Result<()> {

@@ -1,10 +1,10 @@
 //! `e2e-kind/cluster/issuers/oidc-provider/issuer.mjs` under Node.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use http::Method;
 use serde_json::Value;
 
-use super::{Certificate, RealIssuer, USER, client_id, folder, program, until_it_answers};
+use super::{Certificate, RealIssuer, folder, log_in, program, until_it_answers};
 use crate::{process::Process, server::free_port, web::WebClient};
 
 /// The certified implementation `oidc-provider`.
@@ -66,17 +66,8 @@ impl RealIssuer for OidcProvider {
     }
 
     async fn token(&self, algorithm: &str) -> Result<String> {
-        let fields = [
-            ("grant_type", "password"),
-            ("client_id", &client_id(algorithm)),
-            ("scope", "openid"),
-            ("username", USER),
-            ("password", USER),
-        ];
         let url = format!("{}/token", self.url);
-        let answer = self.web.post_form(&url, &fields).await?;
-        let token = answer["id_token"].as_str().context("no id_token")?;
-        Ok(token.to_owned())
+        log_in(&self.web, &url, algorithm).await
     }
 
     async fn rotate(&mut self, _algorithm: &str) -> Result<()> {
