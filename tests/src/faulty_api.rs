@@ -1,5 +1,7 @@
 //! `FaultyApi`: stands between a client and a real kube-apiserver and fails on demand.
 
+mod scope;
+
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
@@ -91,6 +93,7 @@ pub struct FaultyApi {
 
 struct State {
     target: String,
+    namespace: Option<String>,
     upstream: Upstream<HttpsConnector<HttpConnector>, Full<Bytes>>,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Asked>>,
@@ -99,8 +102,19 @@ struct State {
 }
 
 impl FaultyApi {
-    /// In front of this control plane; on a thread of its own, for it outlives the tests.
+    /// In front of this control plane.
     pub fn start(plane: &ControlPlane) -> Result<Self> {
+        Self::start_with(plane, None)
+    }
+
+    /// The same, but whoever asks for the `OidcProxies` of the whole cluster, or for the cluster's
+    /// `ClusterRoles` and bindings, sees those of this namespace: several operators get along with each other.
+    pub fn within(plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        Self::start_with(plane, Some(namespace.to_owned()))
+    }
+
+    /// On a thread of its own, for it outlives the tests.
+    fn start_with(plane: &ControlPlane, namespace: Option<String>) -> Result<Self> {
         let config = tls::client_config(plane.ca_pem(), &[])?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(config)
@@ -109,6 +123,7 @@ impl FaultyApi {
             .build();
         let state = Arc::new(State {
             target: plane.url().to_owned(),
+            namespace,
             upstream: Upstream::builder(TokioExecutor::new()).build(connector),
             rules: Mutex::default(),
             seen: Mutex::default(),
@@ -250,8 +265,11 @@ fn choose(state: &State, asked: &Asked) -> Option<Fault> {
 async fn forward(state: &State, request: Request<Incoming>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let target: Uri = format!("{}{}", state.target, parts.uri).parse()?;
-    parts.uri = target;
+    let target = match &state.namespace {
+        Some(namespace) => scope::narrow(&parts.method, &parts.uri, namespace),
+        None => parts.uri.to_string(),
+    };
+    parts.uri = Uri::try_from(format!("{}{target}", state.target))?;
     parts.headers.remove("host");
     let request = Request::from_parts(parts, Full::new(body));
     let (parts, body) = state.upstream.request(request).await?.into_parts();

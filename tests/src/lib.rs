@@ -21,6 +21,7 @@ pub mod demo_issuer;
 pub mod faulty_api;
 pub mod issuer;
 pub mod jose;
+pub mod objects;
 pub mod process;
 pub mod proxy;
 pub mod real_issuer;

@@ -8,14 +8,61 @@ use std::{
 use k8s_openapi::{ByteString, jiff::Timestamp};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use oidc_proxy_operator::pki::authority::Authority;
 use oidcproxy_tests::faulty_api::{Asked, Fault};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::{Bed, KIND, NAMESPACE, Operator, RBAC, SOON, TURN, cluster_role};
+use crate::{
+    bed::{Bed, KIND, RBAC, SOON, in_each},
+    operator::Operator,
+};
+
+const NAMESPACES: [&str; 4] = ["f-death-0", "f-death-1", "f-death-2", "f-death-3"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_can_die_at_every_write() {
+    // How many writes there are is seen first.
+    let bed = Bed::new(NAMESPACES[0]).await;
+    let operator = Operator::start(&bed);
+    bed.apply("whole", "a.example.com").await;
+    bed.wait_settled("whole", "without a fault").await;
+    let seen = bed.api.seen();
+    let writes = seen.iter().filter(|asked| asked.is_write()).count();
+    bed.remove("whole").await;
+    drop(operator);
+    assert!((15..40).contains(&writes), "{writes}");
+
+    let die = async |bed: &Bed, step: usize| {
+        let name = format!("k{step}");
+        let after = step.is_multiple_of(2);
+        bed.api.fail(Fault::Die(after), step, 1, Asked::is_write);
+        let operator = Operator::start(bed);
+        bed.apply(&name, "a.example.com").await;
+        // The last steps may not come: a pass that is quicker needs fewer.
+        let died = timeout(Duration::from_secs(20), bed.api.died()).await;
+        drop(operator);
+        bed.api.heal();
+        let started = Instant::now();
+        let operator = Operator::start(bed);
+        bed.wait_settled(&name, &format!("killed at write {step}"))
+            .await;
+        let when = if after { "after" } else { "before" };
+        let struck = if died.is_ok() {
+            "struck"
+        } else {
+            "not reached"
+        };
+        let settled = started.elapsed();
+        println!("killed {when} write {step} ({struck}): settled after {settled:.1?}");
+        assert!(died.is_ok() || step + 3 > writes, "write {step}");
+        bed.remove(&name).await;
+        drop(operator);
+    };
+    in_each(&NAMESPACES, 0..writes, die).await;
+}
 
 /// Kills an operator at the first write that `act` leads to, another at the second and so on, until
 /// one lives to its end. `check` waits for the next operator to have finished what was begun.
@@ -25,21 +72,33 @@ async fn at_every_write(
     act: impl AsyncFn(usize),
     check: impl AsyncFn(usize),
 ) -> usize {
-    for step in 0..40 {
+    for step in 0..40_usize {
         let operator = Operator::start(bed);
         // Its first looks are over, and it is the act that it dies of.
-        sleep(Duration::from_secs(2)).await;
-        let fault = Fault::Die(step % 2 == 0);
+        let params = ListParams::default();
+        let known = bed.proxies().list(&params).await.unwrap().items.len();
+        while operator.passes() < known as u64 {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let fault = Fault::Die(step.is_multiple_of(2));
         bed.api.fail(fault, step, 1, Asked::is_write);
         act(step).await;
-        let died = timeout(Duration::from_secs(8), bed.api.died()).await;
+        let lived = async {
+            check(step).await;
+            // What comes after that comes in the same pass, or in the next one.
+            sleep(Duration::from_secs(3)).await;
+        };
+        let died = tokio::select! {
+            () = bed.api.died() => true,
+            () = lived => false,
+        };
         drop(operator);
         bed.api.heal();
         let operator = Operator::start(bed);
         let started = Instant::now();
         check(step).await;
         drop(operator);
-        if died.is_err() {
+        if !died {
             println!("{what}: {step} writes");
             return step;
         }
@@ -53,8 +112,7 @@ async fn at_every_write(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_can_die_at_every_write_of_a_change() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-change").await;
     let operator = Operator::start(&bed);
     bed.apply("changing", "z.example.com").await;
     bed.wait_settled("changing", "at first").await;
@@ -102,21 +160,20 @@ async fn it_can_die_at_every_write_of_a_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_can_die_at_every_write_of_a_new_root() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-root").await;
     let operator = Operator::start(&bed);
     bed.apply("rooted", "a.example.com").await;
     bed.wait_settled("rooted", "at first").await;
     drop(operator);
     let year = Duration::from_hours(24 * 365);
     let secrets: Api<k8s_openapi::api::core::v1::Secret> =
-        Api::namespaced(bed.admin.clone(), NAMESPACE);
+        Api::namespaced(bed.admin.clone(), bed.namespace);
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let old = std::cell::RefCell::new(String::new());
     let act = async |_| {
         // A root of ten years, more than nine years ago.
         let born = Timestamp::now() - year * 9 - year / 4;
-        let aged = Authority::create("rooted.faults", 10 * year, born).unwrap();
+        let aged = Authority::create("rooted.f-root", 10 * year, born).unwrap();
         let data = json!({"data": {
             "ca.crt": bytes(aged.pem()), "ca.key": bytes(aged.key_pem()), "previous.crt": null, "cross.crt": null,
         }});
@@ -159,8 +216,7 @@ async fn it_can_die_at_every_write_of_a_new_root() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_can_die_at_every_write_of_a_farewell() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-farewell").await;
     let operator = Operator::start(&bed);
     let names: Vec<String> = (0..6).map(|step| format!("leaving{step}")).collect();
     for name in &names {
@@ -178,7 +234,7 @@ async fn it_can_die_at_every_write_of_a_farewell() {
     let check = async |step: usize| {
         bed.wait_gone(KIND, &names[step]).await;
         for kind in ["ClusterRoleBinding", "ClusterRole"] {
-            bed.wait_gone((RBAC, kind), &cluster_role(&names[step]))
+            bed.wait_gone((RBAC, kind), &bed.cluster_role(&names[step]))
                 .await;
         }
     };

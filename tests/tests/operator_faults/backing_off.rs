@@ -7,7 +7,12 @@ use kube::api::DeleteParams;
 use oidcproxy_tests::faulty_api::{Asked, Fault};
 use tokio::time::sleep;
 
-use crate::{Bed, KIND, NAMESPACE, Operator, TURN};
+use crate::{
+    bed::{Bed, KIND},
+    operator::Operator,
+};
+
+const NAMESPACE: &str = "f-back-off";
 
 type Row = (&'static str, u16, fn(&Asked, &str) -> bool);
 
@@ -33,8 +38,7 @@ fn is_role(asked: &Asked, name: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_for_good_is_tried_less_and_less() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new(NAMESPACE).await;
     let operator = Operator::start(&bed);
     let rows: [Row; 5] = [
         ("b-finalizer", 403, is_finalizer),

@@ -7,15 +7,24 @@ use kube::api::PostParams;
 use oidc_proxy_operator::controller::sweep;
 use oidcproxy_tests::tls::TestCa;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
-use crate::{Bed, KIND, Operator, RBAC, SOON, TURN, cluster_role};
+use crate::{
+    bed::{Bed, KIND, RBAC, SOON},
+    operator::Operator,
+};
 
 const DEFINITION: (&str, &str, &str) = (
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",
     "oidcproxies.oidcproxy.dev",
 );
+
+/// There is one for all: whoever counts on it takes turns. It takes nothing away that other tests use.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Makes it the installed one, in effect when this returns.
 async fn install(bed: &Bed, spec: &Value, takes: (&Value, bool)) {
@@ -62,7 +71,7 @@ fn lasting(duration: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_older_definition_let_through_harms_nobody_and_can_go() {
     let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-older").await;
     let definitions = bed.objects(DEFINITION.0, DEFINITION.1);
     let current = definitions.get(DEFINITION.2).await.unwrap().data["spec"].clone();
     install(&bed, &older(&current), (&lasting("soon"), true)).await;
@@ -94,9 +103,9 @@ async fn what_an_older_definition_let_through_harms_nobody_and_can_go() {
     );
     assert_eq!(after["status"]["observedGeneration"], 2);
     // It cannot be read, but it lives: nothing of it is an orphan.
-    sweep::all(&bed.admin).await;
+    sweep::all(&bed.api.client(&bed.token).await.unwrap()).await;
     assert!(
-        bed.is_there(RBAC, "ClusterRole", &cluster_role("turned"))
+        bed.is_there(RBAC, "ClusterRole", &bed.cluster_role("turned"))
             .await
     );
     bed.apply("bystander", "b.example.com").await;
@@ -139,7 +148,7 @@ async fn what_an_older_definition_let_through_harms_nobody_and_can_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_definition_knows_durations() {
     let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-older").await;
     for fine in ["0", "0s", "2160h", "30s", "1h30m", "1.5h", "100ms"] {
         bed.apply_spec("probe", &lasting(fine), true).await.unwrap();
     }

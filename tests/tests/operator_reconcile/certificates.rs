@@ -235,3 +235,42 @@ async fn a_certificate_of_somebody_elses_is_looked_at_and_mounted() {
     bed.wait_object((CORE, "ConfigMap", "corp-trust"), |found| found.is_none())
         .await;
 }
+
+#[tokio::test]
+async fn certificates_follow_names_and_damage() {
+    let bed = Bed::new("t-names").await;
+    bed.apply(json!({})).await;
+    let first = settled(&bed).await.status.unwrap();
+    let key = text(&bed, "corp-serving", "tls.key").await;
+
+    bed.apply(json!({"serving": {"hostnames": ["new.example.com"]}}))
+        .await;
+    let serial = |proxy: &OidcProxy| proxy.status.clone().unwrap().certificate.unwrap().serial;
+    let old = first.certificate.unwrap().serial;
+    let second = bed
+        .wait("a new certificate", |proxy| serial(proxy) != old)
+        .await;
+    assert_eq!(second.status.clone().unwrap().ca_bundle, first.ca_bundle);
+    assert_ne!(text(&bed, "corp-serving", "tls.key").await, key);
+
+    let junk = json!({"data": {"tls.crt": "anVuaw=="}});
+    merge(&bed, (CORE, "Secret", "corp-serving"), junk).await;
+    let old = serial(&second);
+    let third = bed
+        .wait("a certificate again", |proxy| serial(proxy) != old)
+        .await;
+    assert_eq!(third.status.clone().unwrap().ca_bundle, first.ca_bundle);
+
+    let junk = json!({"data": {"ca.key": "anVuaw=="}});
+    merge(&bed, (CORE, "Secret", "corp-ca"), junk).await;
+    let old = serial(&third);
+    let fourth = bed.wait("a new root", |proxy| serial(proxy) != old).await;
+    let bundle = fourth.status.unwrap().ca_bundle;
+    assert_ne!(bundle, first.ca_bundle);
+    // The status speaks first: what is mounted follows in the same pass.
+    bed.wait_object((CORE, "ConfigMap", "corp-trust"), |found| {
+        found.is_some_and(|trust| trust["data"]["ca.crt"].as_str() == bundle.as_deref())
+    })
+    .await;
+    wait_event(&bed, "CertificateIssued").await;
+}

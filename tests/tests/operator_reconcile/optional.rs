@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bed::{Bed, condition},
-    tools::{APPS, NETWORKING, merge, settled},
+    tools::{API_SERVER, APPS, NETWORKING, merge, settled},
 };
 
 const AUTOSCALING: &str = "autoscaling/v2";
@@ -246,6 +246,7 @@ fn slice(address: &str) -> Value {
 #[tokio::test]
 async fn strict_egress_follows_the_api_server() {
     let bed = Bed::new("t-strict").await;
+    let _turn = API_SERVER.lock().await;
     let idp = json!({"to": [{"ipBlock": {"cidr": "198.51.100.7/32"}}], "ports": [{"protocol": "TCP", "port": 443}]});
     bed.apply(json!({"networkPolicy": {"egress": {"mode": "Strict", "rules": [idp]}}}))
         .await;

@@ -7,19 +7,20 @@ use std::{
 };
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
-use kube::{Api, api::DeleteParams};
+use kube::{Api, ResourceExt as _, api::DeleteParams};
 use oidcproxy_tests::{
     faulty_api::{Fault, FaultyApi},
     process::Process,
     proxy::operator_binary,
 };
+use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
 
-use crate::{Bed, NAMESPACE, TURN, stored};
+use crate::bed::{Bed, LEASES};
 
 /// What the Lease says: so long others wait.
-const LEASE: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(15);
 
 struct Instance {
     process: Process,
@@ -27,8 +28,8 @@ struct Instance {
     _kubeconfig: NamedTempFile,
 }
 
-fn instance(bed: &Bed, name: &str) -> Instance {
-    let api = FaultyApi::start(bed.plane).unwrap();
+fn instance(bed: &Bed, lease: &str, name: &str) -> Instance {
+    let api = FaultyApi::within(bed.plane, bed.namespace).unwrap();
     let mut kubeconfig = NamedTempFile::new().unwrap();
     let text = api.kubeconfig(&bed.token).to_string();
     kubeconfig.write_all(text.as_bytes()).unwrap();
@@ -36,9 +37,9 @@ fn instance(bed: &Bed, name: &str) -> Instance {
     let flags = [
         "--proxy-image=proxy:test",
         "--operator-namespace=default",
-        "--lease-name=lead",
         "--metrics-port=0",
-        &format!("--namespaces={NAMESPACE}"),
+        &format!("--lease-name={lease}"),
+        &format!("--namespaces={}", bed.namespace),
         &format!("--pod-name={name}"),
     ];
     let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
@@ -50,11 +51,11 @@ fn instance(bed: &Bed, name: &str) -> Instance {
     }
 }
 
-async fn wait_leader(bed: &Bed, name: &str) {
+async fn wait_leader(bed: &Bed, lease: &str, name: &str) {
     let leases: Api<Lease> = Api::namespaced(bed.admin.clone(), "default");
     for _ in 0..600 {
-        let lease = leases.get_opt("lead").await.unwrap();
-        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+        let found = leases.get_opt(lease).await.unwrap();
+        let holder = found.and_then(|found| found.spec?.holder_identity);
         if holder.as_deref() == Some(name) {
             return;
         }
@@ -63,20 +64,28 @@ async fn wait_leader(bed: &Bed, name: &str) {
     panic!("{name} does not lead");
 }
 
+/// A value of a Secret.
+async fn stored(bed: &Bed, secret: &str) -> (String, Value) {
+    let secrets: Api<Secret> = Api::namespaced(bed.admin.clone(), bed.namespace);
+    let secret = secrets.get(secret).await.unwrap();
+    let version = secret.resource_version().unwrap();
+    (version, serde_json::to_value(secret.data).unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_leader_cannot_undo_what_the_next_one_did() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
-    let mut first = instance(&bed, "first");
-    wait_leader(&bed, "first").await;
+    const LEASE: &str = LEASES[0];
+    let bed = Bed::new("f-paused").await;
+    let mut first = instance(&bed, LEASE, "first");
+    wait_leader(&bed, LEASE, "first").await;
     bed.apply("paused", "a.example.com").await;
     bed.wait_settled("paused", "by the first").await;
     first.process.signal("STOP").unwrap();
 
-    let mut second = instance(&bed, "second");
-    wait_leader(&bed, "second").await;
-    let secrets: Api<Secret> = Api::namespaced(bed.admin.clone(), NAMESPACE);
-    let (_, old) = stored(&bed.admin, "paused-ca").await;
+    let mut second = instance(&bed, LEASE, "second");
+    wait_leader(&bed, LEASE, "second").await;
+    let secrets: Api<Secret> = Api::namespaced(bed.admin.clone(), bed.namespace);
+    let (_, old) = stored(&bed, "paused-ca").await;
     secrets
         .delete("paused-ca", &DeleteParams::default())
         .await
@@ -88,17 +97,17 @@ async fn a_paused_leader_cannot_undo_what_the_next_one_did() {
         sleep(Duration::from_millis(200)).await;
     }
     bed.wait_settled("paused", "by the second").await;
-    let root = stored(&bed.admin, "paused-ca").await;
+    let root = stored(&bed, "paused-ca").await;
     assert_ne!(root.1, old);
-    let leaf = stored(&bed.admin, "paused-serving").await;
+    let leaf = stored(&bed, "paused-serving").await;
     let status = bed.proxies().get("paused").await.unwrap().status;
 
     first.process.signal("CONT").unwrap();
     let ended = first.process.wait(Duration::from_secs(30)).await.unwrap();
     assert!(!ended.success(), "{ended:?}");
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(stored(&bed.admin, "paused-ca").await, root);
-    assert_eq!(stored(&bed.admin, "paused-serving").await, leaf);
+    assert_eq!(stored(&bed, "paused-ca").await, root);
+    assert_eq!(stored(&bed, "paused-serving").await, leaf);
     assert_eq!(bed.proxies().get("paused").await.unwrap().status, status);
     bed.remove("paused").await;
     second.process.signal("TERM").unwrap();
@@ -108,15 +117,15 @@ async fn a_paused_leader_cannot_undo_what_the_next_one_did() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_falls_silent_before_another_may_lead() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
-    let mut first = instance(&bed, "alone");
-    wait_leader(&bed, "alone").await;
+    const LEASE: &str = LEASES[1];
+    let bed = Bed::new("f-cut-off").await;
+    let mut first = instance(&bed, LEASE, "alone");
+    wait_leader(&bed, LEASE, "alone").await;
     bed.apply("cut-off", "a.example.com").await;
     bed.wait_settled("cut-off", "before").await;
     first.api.fail(Fault::Hang, 0, usize::MAX, |_| true);
     let cut = Instant::now();
-    let mut second = instance(&bed, "next");
+    let mut second = instance(&bed, LEASE, "next");
     let ended = first.process.wait(Duration::from_mins(1)).await.unwrap();
     assert!(!ended.success(), "{ended:?}");
     let seen = first.api.seen();
@@ -126,11 +135,11 @@ async fn a_leader_that_is_cut_off_falls_silent_before_another_may_lead() {
     let mut renewed = seen.iter().filter(renewal).filter(|asked| asked.at < cut);
     let (renewed, last) = (renewed.next_back().unwrap().at, seen.last().unwrap().at);
     assert!(
-        last.duration_since(renewed) < LEASE,
+        last.duration_since(renewed) < WAIT,
         "{:?}",
         last.duration_since(renewed)
     );
-    wait_leader(&bed, "next").await;
+    wait_leader(&bed, LEASE, "next").await;
     // Even so it was not too early.
     assert!(
         renewed.elapsed() >= Duration::from_secs(13),

@@ -4,15 +4,22 @@ use std::time::Duration;
 
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, SOON};
 
 pub(crate) const CORE: &str = "v1";
 pub(crate) const APPS: &str = "apps/v1";
 pub(crate) const RBAC: &str = "rbac.authorization.k8s.io/v1";
 pub(crate) const NETWORKING: &str = "networking.k8s.io/v1";
 pub(crate) const POLICY: &str = "policy/v1";
+
+/// Where the API server is stands in every NetworkPolicy: whoever moves it and whoever counts writes
+/// take turns.
+pub(crate) static API_SERVER: Mutex<()> = Mutex::const_new(());
 
 pub(crate) fn children(namespace: &str) -> Vec<(&'static str, &'static str, String)> {
     let cluster = format!("oidcproxy:{namespace}:corp");
@@ -55,12 +62,14 @@ pub(crate) async fn merge(
 
 pub(crate) async fn wait_event(bed: &Bed, reason: &str) {
     let events = bed.api("events.k8s.io/v1", "Event");
-    for _ in 0..50 {
+    let deadline = Instant::now() + SOON;
+    loop {
         let all = events.list(&ListParams::default()).await.unwrap();
-        if all.items.iter().any(|event| event.data["reason"] == reason) {
+        let mut told = all.items.iter().map(|event| &event.data["reason"]);
+        if told.any(|told| told == reason) {
             return;
         }
+        assert!(Instant::now() < deadline, "no Event {reason}");
         sleep(Duration::from_millis(200)).await;
     }
-    panic!("no Event {reason}");
 }

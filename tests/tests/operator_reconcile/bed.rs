@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
-    core::{ApiResource, GroupVersionKind},
 };
 use oidc_proxy_operator::{
     controller::{
@@ -22,7 +21,11 @@ use oidc_proxy_operator::{
     metrics::Metrics,
 };
 use oidcproxy_crds::OidcProxy;
-use oidcproxy_tests::{chart::Chart, control_plane::ControlPlane};
+use oidcproxy_tests::{
+    chart::Chart,
+    control_plane::ControlPlane,
+    objects::{objects, oidc_proxy},
+};
 use serde_json::{Value, json};
 use tokio::{
     sync::OnceCell,
@@ -72,7 +75,7 @@ pub(crate) const ALLOWED: [&str; 23] = [
 pub(crate) const ELSEWHERE: &str = "t-elsewhere";
 
 /// Long enough for a slow machine.
-const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// One test's view of the cluster.
 pub(crate) struct Bed {
@@ -97,13 +100,7 @@ impl Bed {
 
     /// Any kind of the namespace, or of the cluster, as JSON.
     pub(crate) fn api(&self, group: &str, kind: &str) -> Api<DynamicObject> {
-        let (group, version) = group.rsplit_once('/').unwrap_or(("", group));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        if kind.starts_with("Cluster") {
-            Api::all_with(self.client.clone(), &resource)
-        } else {
-            Api::namespaced_with(self.client.clone(), self.namespace, &resource)
-        }
+        objects(&self.client, self.namespace, group, kind)
     }
 
     pub(crate) fn proxies(&self) -> Api<OidcProxy> {
@@ -117,17 +114,7 @@ impl Bed {
 
     /// Applies one of this name.
     pub(crate) async fn apply_named(&self, name: &str, spec: Value) -> OidcProxy {
-        let mut whole = json!({"authentication": {"jwt": [{
-            "name": "corp",
-            "issuer": {"url": "https://id.example.com", "audiences": ["kubernetes"]},
-            "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
-        }]}});
-        for (key, value) in spec.as_object().unwrap() {
-            whole[key] = value.clone();
-        }
-        let object = json!({
-            "apiVersion": "oidcproxy.dev/v1alpha1", "kind": "OidcProxy", "metadata": {"name": name}, "spec": whole,
-        });
+        let object = oidc_proxy(name, &spec);
         let params = PatchParams::apply("test").force();
         self.proxies()
             .patch(name, &params, &Patch::Apply(&object))

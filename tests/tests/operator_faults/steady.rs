@@ -11,26 +11,19 @@ use oidcproxy_tests::faulty_api::Asked;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::{Bed, KIND, NAMESPACE, Operator, RBAC, SOON, TURN, cluster_role};
-
-fn passes(operator: &Operator) -> u64 {
-    let text = operator.metrics.encode();
-    let lines = text.lines();
-    lines
-        .filter(|line| line.starts_with("oidc_proxy_operator_reconciles_total{"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
+use crate::{
+    bed::{Bed, KIND, RBAC, SOON},
+    operator::Operator,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-steady").await;
     let operator = Operator::start(&bed);
     bed.apply("steady", "a.example.com").await;
     bed.wait_settled("steady", "at first").await;
     // As far as it gets without a node: available, and no pod behind the Service.
-    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), NAMESPACE);
+    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), bed.namespace);
     let available = json!({"status": {
         "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
         "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"}],
@@ -47,12 +40,12 @@ async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
     sleep(Duration::from_secs(1)).await;
 
     let before = bed.versions("steady").await.unwrap();
-    let (from, first) = (Instant::now(), passes(&operator));
-    while passes(&operator) < first + 10 {
+    let (from, first) = (Instant::now(), operator.passes());
+    while operator.passes() < first + 10 {
         assert!(
             from.elapsed() < SOON,
             "{} passes",
-            passes(&operator) - first
+            operator.passes() - first
         );
         sleep(Duration::from_millis(200)).await;
     }
@@ -72,8 +65,7 @@ async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_is_no_longer_honoured_keeps_its_rights_until_the_object_goes() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-left").await;
     let operator = Operator::start(&bed);
     bed.apply("left", "a.example.com").await;
     bed.wait_settled("left", "while it is honoured").await;
@@ -86,7 +78,7 @@ async fn a_namespace_that_is_no_longer_honoured_keeps_its_rights_until_the_objec
         after["status"]["settings"],
         before.data["status"]["settings"]
     );
-    let role = cluster_role("left");
+    let role = bed.cluster_role("left");
     assert!(bed.is_there(RBAC, "ClusterRole", &role).await);
     assert!(bed.is_there("apps/v1", "Deployment", "left").await);
     bed.remove("left").await;
