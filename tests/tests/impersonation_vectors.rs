@@ -16,7 +16,7 @@ use oidcproxy_tests::{
     issuer::FakeIssuer,
     proxy::{ProxyUnderTest, Setup},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 const TARGET: &str = "/api/v1/namespaces/ns1/pods";
@@ -27,8 +27,9 @@ const ORIGINAL_USER: &str = "originaluser.jetstack.io-";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[allow(dead_code, reason = "for who reads the file")]
-    conventions: String,
+    /// For who reads the file.
+    #[serde(rename = "conventions")]
+    _conventions: IgnoredAny,
     vectors: Vec<Vector>,
 }
 

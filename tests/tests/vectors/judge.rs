@@ -1,15 +1,16 @@
 //! Whether what the proxy did is what the vector asks for.
 
+use std::fmt;
+
 use crate::{
     play::Fill,
     vector::{Expect, User, Vector},
 };
 
 /// What the proxy did.
-#[derive(Debug)]
 pub(crate) enum Outcome {
     /// It did not start, and said why.
-    ConfigurationRefused(#[allow(dead_code, reason = "printed")] String),
+    ConfigurationRefused(String),
     /// It started; no token was presented.
     ConfigurationTaken,
     /// The token was refused with this status.
@@ -17,7 +18,19 @@ pub(crate) enum Outcome {
     /// The request arrived as this user.
     User(User),
     /// Something that no vector asks for.
-    Odd(#[allow(dead_code, reason = "printed")] String),
+    Odd(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigurationRefused(why) => write!(formatter, "no start: {why}"),
+            Self::ConfigurationTaken => formatter.write_str("a start"),
+            Self::Refused(status) => status.fmt(formatter),
+            Self::User(user) => write!(formatter, "{user:?}"),
+            Self::Odd(what) => formatter.write_str(what),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -46,7 +59,7 @@ pub(crate) fn judge(vector: &Vector, outcome: &Outcome, fill: &Fill) -> Verdict 
     match (same, tolerated) {
         (true, _) if vector.expect_proxy.is_none() => Verdict::Same,
         (true, _) | (false, true) => Verdict::Different,
-        (false, false) => Verdict::Failed(format!("expected {expected:?}, saw {outcome:?}")),
+        (false, false) => Verdict::Failed(format!("expected {expected:?}, saw {outcome}")),
     }
 }
 

@@ -205,7 +205,7 @@ async fn present_step(
 ) -> Option<String> {
     let outcome = present(proxy, &token::build(token, fill)).await;
     let expected = expect.unwrap();
-    (!matches(expected, &outcome, fill)).then(|| format!("expected {expected:?}, saw {outcome:?}"))
+    (!matches(expected, &outcome, fill)).then(|| format!("expected {expected:?}, saw {outcome}"))
 }
 
 async fn present(proxy: &ProxyUnderTest, token: &str) -> Outcome {
