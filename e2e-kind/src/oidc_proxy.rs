@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{client::Client, environment::Environment, wait::until};
+use crate::{
+    client::Client, environment::Environment, namespace::Namespace, suite::Suite, wait::until,
+};
 
 /// A good condition within this time, or the test fails. The kubelet takes up to a minute and a
 /// half until a changed Secret is in a pod, and a test may change it twice.
@@ -33,6 +35,27 @@ pub fn document(environment: &Environment, namespace: &str, name: &str) -> Value
             "drain": {"delay": "3s", "deadline": "5s"},
         },
     })
+}
+
+/// One that is Ready, in a namespace of its own.
+pub fn own(suite: &Suite, name: &str) -> (Namespace, Value) {
+    own_with(suite, name, |_| ())
+}
+
+/// The same with a changed spec.
+pub fn own_with(suite: &Suite, name: &str, change: impl FnOnce(&mut Value)) -> (Namespace, Value) {
+    let namespace = Namespace::new(&suite.admin);
+    let mut document = document(&suite.environment, &namespace.name, name);
+    change(&mut document["spec"]);
+    apply_issuer_ca(suite, &namespace.name);
+    apply_until_ready(&suite.admin, &document);
+    (namespace, document)
+}
+
+/// Applies [`issuer_ca`] in this namespace.
+pub fn apply_issuer_ca(suite: &Suite, namespace: &str) {
+    let output = suite.admin.apply(&issuer_ca(&suite.environment, namespace));
+    assert_eq!(output.code, Some(0), "{output}");
 }
 
 /// The ConfigMap with Keycloak's CA.

@@ -97,12 +97,7 @@ fn invalid_resources_are_refused_at_admission() {
 #[test]
 fn a_bad_spec_stalls_while_the_last_good_settings_serve() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let good = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &good);
+    let (_namespace, good) = oidc_proxy::own(suite, "corp");
     let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &good, suite.directory());
     let serves = || {
         let alice = suite.through(&kubeconfig, Kubectl::WebSocket, &user::token("alice"));
@@ -144,20 +139,14 @@ fn a_bad_spec_stalls_while_the_last_good_settings_serve() {
 #[test]
 fn an_issuer_that_is_down_takes_nothing_from_the_others() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    let mut down = document["spec"]["authentication"]["jwt"][0].clone();
-    down["name"] = json!("down");
-    // Nobody listens there.
-    down["issuer"]["url"] = json!(format!("https://{}:9", suite.environment.get("HOST_IP")));
-    document["spec"]["authentication"]["jwt"]
-        .as_array_mut()
-        .unwrap()
-        .push(down);
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own_with(suite, "corp", |spec| {
+        let issuers = spec["authentication"]["jwt"].as_array_mut().unwrap();
+        let mut down = issuers[0].clone();
+        down["name"] = json!("down");
+        // Nobody listens there.
+        down["issuer"]["url"] = json!(format!("https://{}:9", suite.environment.get("HOST_IP")));
+        issuers.push(down);
+    });
     let resource = oidc_proxy::until_condition(
         &suite.admin,
         &document,

@@ -7,7 +7,6 @@ use std::{
 
 use oidcproxy_e2e::{
     client::Client,
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite, report},
     user,
@@ -18,12 +17,7 @@ use serde_json::Value;
 #[test]
 fn a_groups_change_takes_effect_without_a_restart_or_a_lost_request() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, mut document) = oidc_proxy::own(suite, "corp");
     let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
     let alice = suite.through(&kubeconfig, Kubectl::WebSocket, &user::token("alice"));
     assert!(groups(&alice).contains(&"corp:dev".to_owned()));

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use oidcproxy_e2e::{
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     wait::{until, until_true},
@@ -16,12 +15,7 @@ const GENEROUS: Duration = Duration::from_mins(4);
 #[test]
 fn a_child_that_is_deleted_comes_back() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own(suite, "corp");
     let cluster_wide = format!("oidcproxy:{}:corp", namespace.name);
     let children = [
         "deployment/corp",
@@ -99,12 +93,7 @@ fn an_edited_kubeconfig_is_put_right_with_a_warning() {
 #[test]
 fn the_scale_subresource_sets_the_replicas() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own(suite, "corp");
     for replicas in [3, 1] {
         suite.admin.ok(&[
             "-n",
@@ -130,12 +119,7 @@ fn the_scale_subresource_sets_the_replicas() {
 #[test]
 fn a_lost_authority_is_replaced_and_said_so() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own(suite, "corp");
     let bundle = || oidc_proxy::get(&suite.admin, &document)["status"]["caBundle"].clone();
     let before = bundle();
     suite

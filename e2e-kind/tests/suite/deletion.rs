@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use oidcproxy_e2e::{namespace::Namespace, oidc_proxy, suite::Suite, wait::until_true};
+use oidcproxy_e2e::{oidc_proxy, suite::Suite, wait::until_true};
 
 #[test]
 fn nothing_of_a_deleted_resource_is_left() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "gone");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, _) = oidc_proxy::own(suite, "gone");
     let ours = "app.kubernetes.io/managed-by=oidc-proxy-operator";
     // Of every kind that there is, in the namespace and beside it.
     let scopes = [
@@ -78,12 +73,7 @@ fn kinds(suite: &Suite, scope: &str) -> String {
 #[test]
 fn a_namespace_with_a_resource_in_it_can_be_deleted() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, _) = oidc_proxy::own(suite, "corp");
     suite
         .admin
         .ok(&["delete", "namespace", &namespace.name, "--timeout=180s"]);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use oidcproxy_e2e::{
     client::Output,
     kept::{Kept, Protocol},
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     traffic::Traffic,
@@ -42,12 +41,7 @@ fn allowed(suite: &Suite, namespace: &str) -> Value {
 #[test]
 fn pods_are_evicted_one_by_one_and_no_request_fails() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own(suite, "corp");
     let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
     let client = suite.traffic_of("alice", &kubeconfig, Kubectl::WebSocket);
     let mut traffic = Traffic::start(client, suite.namespace());

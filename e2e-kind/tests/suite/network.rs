@@ -56,9 +56,6 @@ fn the_proxy_reaches_no_other_ports_of_the_cluster() {
 #[test]
 fn a_policy_lets_in_who_is_named_and_out_to_what_is_named() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let name = namespace.name.as_str();
-    let mut document = oidc_proxy::document(&suite.environment, name, "corp");
     let peer = |role: &str| json!({"podSelector": {"matchLabels": {"role": role}}});
     let issuer = suite.environment.get("ISSUER_URL");
     let port: u16 = issuer
@@ -66,17 +63,16 @@ fn a_policy_lets_in_who_is_named_and_out_to_what_is_named() {
         .find_map(|part| part.parse().ok())
         .unwrap_or(443);
     let host = format!("{}/32", suite.environment.get("HOST_IP"));
-    document["spec"]["networkPolicy"] = json!({
-        "from": [peer("user")], "metricsFrom": [peer("scraper")],
-        "egress": {"mode": "Strict", "rules": [
-            {"to": [{"ipBlock": {"cidr": host}}], "ports": [{"port": port, "protocol": "TCP"}]},
-        ]},
-    });
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, name));
     // Ready says that the operator gets in, and the proxies out to the API server.
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, mut document) = oidc_proxy::own_with(suite, "corp", |spec| {
+        spec["networkPolicy"] = json!({
+            "from": [peer("user")], "metricsFrom": [peer("scraper")],
+            "egress": {"mode": "Strict", "rules": [
+                {"to": [{"ipBlock": {"cidr": host}}], "ports": [{"port": port, "protocol": "TCP"}]},
+            ]},
+        });
+    });
+    let name = namespace.name.as_str();
     oidc_proxy::until_condition(
         &suite.admin,
         &document,

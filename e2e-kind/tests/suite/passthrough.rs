@@ -1,7 +1,6 @@
 //! Tokens that no issuer claims, passed on: here those of service accounts.
 
 use oidcproxy_e2e::{
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     user,
@@ -11,13 +10,9 @@ use serde_json::json;
 #[test]
 fn a_service_account_is_itself_through_the_proxy() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    document["spec"]["authentication"]["tokenPassthrough"] = json!({"mode": "TokenReview"});
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, document) = oidc_proxy::own_with(suite, "corp", |spec| {
+        spec["authentication"]["tokenPassthrough"] = json!({"mode": "TokenReview"});
+    });
     let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
     let through = |token: &str| suite.through(&kubeconfig, Kubectl::WebSocket, token);
     let inside = ["-n", &namespace.name];

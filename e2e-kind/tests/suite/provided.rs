@@ -48,9 +48,7 @@ fn a_provided_certificate_is_renewed_while_requests_go_on() {
     document["spec"]["serving"] = json!({"certificate": {
         "source": "Secret", "secret": {"name": "corp-tls", "caBundleFrom": root},
     }});
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
+    oidc_proxy::apply_issuer_ca(suite, &namespace.name);
     assert_eq!(suite.admin.apply(&document).code, Some(0));
     // Clients here go to the Service's address, which has to be in the certificate.
     let address = until("the Service", RENEWED, || {

@@ -3,7 +3,6 @@
 use std::{net::IpAddr, process::Command, time::Duration};
 
 use oidcproxy_e2e::{
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     user,
@@ -121,14 +120,13 @@ fn expired_foreign_and_misdirected_tokens_are_401() {
     let host: IpAddr = suite.environment.get("HOST_IP").parse().unwrap();
     let issuer = runtime.block_on(FakeIssuer::start_on(host)).unwrap();
     let stranger = runtime.block_on(FakeIssuer::start_on(host)).unwrap();
-    let namespace = Namespace::new(&suite.admin);
-    let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "second");
-    document["spec"]["authentication"]["jwt"] = json!([{
-        "name": "own",
-        "issuer": {"url": issuer.url(), "audiences": ["kubernetes"], "certificateAuthority": issuer.ca_pem()},
-        "claimMappings": {"username": {"claim": "sub", "prefix": "own:"}},
-    }]);
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (_namespace, document) = oidc_proxy::own_with(suite, "second", |spec| {
+        spec["authentication"]["jwt"] = json!([{
+            "name": "own",
+            "issuer": {"url": issuer.url(), "audiences": ["kubernetes"], "certificateAuthority": issuer.ca_pem()},
+            "claimMappings": {"username": {"claim": "sub", "prefix": "own:"}},
+        }]);
+    });
     let kubeconfig = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
     let whoami = |token: &str| {
         suite

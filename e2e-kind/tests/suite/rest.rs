@@ -6,7 +6,6 @@ use std::{
 };
 
 use oidcproxy_e2e::{
-    namespace::Namespace,
     oidc_proxy,
     suite::{Suite, report},
     wait::until,
@@ -93,12 +92,7 @@ fn versions(suite: &Suite, namespace: &str) -> BTreeMap<String, String> {
 #[test]
 fn a_resource_at_rest_is_not_written_and_needs_little_memory() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, _) = oidc_proxy::own(suite, "corp");
     // Ready comes before the last pod has told all that it knows.
     let settled = until("the last write", Duration::from_mins(1), || {
         let before = versions(suite, &namespace.name);

@@ -5,7 +5,6 @@ use std::{path::Path, process::Command, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use oidcproxy_e2e::{
     kept::{Kept, Protocol},
-    namespace::Namespace,
     oidc_proxy,
     suite::{Kubectl, Suite},
     traffic::Traffic,
@@ -31,19 +30,15 @@ fn until_served(suite: &Suite, document: &Value, old: &str, what: &str) -> Strin
 #[test]
 fn certificates_and_pods_change_under_load_and_nothing_fails() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let mut document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
     // The shortest that there is: a root is never replaced in the first tenth of its life, which is minutes here.
     let authority = |duration: &str, overlap: &str| {
         json!({"certificate": {"source": "SelfIssued", "selfIssued": {
             "duration": "1h", "renewBefore": "5m", "authority": {"duration": duration, "overlap": overlap},
         }}})
     };
-    document["spec"]["serving"] = authority("1h", "1m");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (namespace, mut document) = oidc_proxy::own_with(suite, "corp", |spec| {
+        spec["serving"] = authority("1h", "1m");
+    });
     // A laptop that got its kubeconfig now and never again.
     let first = oidc_proxy::kubeconfig(&suite.admin, &document, suite.directory());
     let old = first.with_extension("old");
@@ -125,12 +120,7 @@ fn certificates_and_pods_change_under_load_and_nothing_fails() {
 #[test]
 fn a_root_is_followed_by_another_twice_and_nothing_fails() {
     let suite = Suite::shared();
-    let namespace = Namespace::new(&suite.admin);
-    let document = oidc_proxy::document(&suite.environment, &namespace.name, "corp");
-    suite
-        .admin
-        .apply(&oidc_proxy::issuer_ca(&suite.environment, &namespace.name));
-    oidc_proxy::apply_until_ready(&suite.admin, &document);
+    let (_namespace, document) = oidc_proxy::own(suite, "corp");
     for round in ["second", "third"] {
         a_root_grows_old(suite, &document, round);
     }
