@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::client::TlsStream;
 
@@ -30,6 +30,12 @@ use crate::tls::{Leaf, connector, connector_with, ip_name};
 
 /// Longer than anything a healthy proxy needs on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What has neither come nor failed by then ends the test: a silence is not taken for an end.
+async fn in_time<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(PATIENCE, awaited).await;
+    outcome.unwrap_or_else(|_| panic!("{what} within {PATIENCE:?}"))
+}
 
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +106,7 @@ impl Client {
             };
             Ok::<_, anyhow::Error>(connector.connect(name, socket).await?)
         };
-        let connected = tokio::time::timeout(PATIENCE, connect).await;
-        connected.map_err(|_| anyhow!("no TLS connection in time"))?
+        in_time("no TLS connection", connect).await
     }
 
     /// A raw HTTP/1.1 connection, without ALPN as client-go dials for upgrades.

@@ -1,6 +1,6 @@
 //! An open connection over either protocol.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::{
     Call, PATIENCE, Protocol,
     call::{h1_request, h2_request},
+    in_time,
     reply::{Reply, Streaming, read},
 };
 use crate::server::Body;
@@ -86,19 +87,18 @@ impl Connection {
     }
 
     async fn start(&mut self, call: Call) -> Result<http::Response<Incoming>> {
-        let answer = match &mut self.sender {
+        match &mut self.sender {
             Sender::H1(sender) => {
                 let request = h1_request(&self.authority, call)?;
                 // The end of the last answer may not have reached the connection's task so far.
                 sender.ready().await?;
-                tokio::time::timeout(PATIENCE, sender.send_request(request)).await
+                Ok(in_time("no response", sender.send_request(request)).await?)
             }
             Sender::H2(sender) => {
                 let request = h2_request(&self.authority, call)?;
-                tokio::time::timeout(PATIENCE, sender.send_request(request)).await
+                Ok(in_time("no response", sender.send_request(request)).await?)
             }
-        };
-        Ok(answer.context("no response in time")??)
+        }
     }
 
     /// Sends and leaves the body to be read piece by piece, while this connection stays open.

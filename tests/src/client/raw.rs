@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{PATIENCE, Reply};
+use super::{Reply, in_time};
 
 /// A TLS connection on which a test writes HTTP itself.
 pub struct RawConnection {
@@ -164,8 +164,7 @@ impl RawConnection {
     /// Reads more; 0 at the end. A connection that was cut has ended too.
     async fn fill(&mut self) -> Result<usize> {
         let mut chunk = vec![0; 16 * 1024];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut chunk)).await;
-        let count = match read.context("nothing to read in time")? {
+        let count = match in_time("nothing to read", self.stream.read(&mut chunk)).await {
             Ok(count) => count,
             Err(error) => match error.kind() {
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => 0,

@@ -1,13 +1,13 @@
 //! Responses, whole and piece by piece.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::{Connection, PATIENCE};
+use super::{Connection, in_time};
 
 /// A complete response.
 #[derive(Clone, Debug)]
@@ -107,8 +107,7 @@ impl Streaming {
     /// The next piece; `None` at the proper end; an error when the body is cut short.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
-            match frame.context("no piece of the body in time")? {
+            match in_time("no piece of the body", self.body.frame()).await {
                 None => return Ok(None),
                 Some(frame) => {
                     // HTTP/2 may end a stream with a frame without data.
@@ -129,10 +128,10 @@ impl Streaming {
 
 pub(super) async fn read(response: http::Response<Incoming>) -> Result<Reply> {
     let (parts, body) = response.into_parts();
-    let body = tokio::time::timeout(PATIENCE, body.collect()).await;
+    let body = in_time("no end of the body", body.collect()).await;
     Ok(Reply {
         status: parts.status.as_u16(),
         headers: parts.headers,
-        body: body.context("the body did not end in time")??.to_bytes(),
+        body: body?.to_bytes(),
     })
 }
