@@ -53,7 +53,8 @@ async fn ambiguous_lengths_smuggle_nothing() {
         let mut raw = bed.client.raw().await.unwrap();
         // The proxy may close before everything is written.
         let _ = raw.write(format!("{start}{case}")).await;
-        raw.within(Duration::from_millis(300)).await;
+        // Each of them ends it: what follows has no credential.
+        raw.rest().await.unwrap();
         let seen = &bed.api.forwarded()[before..];
         assert!(seen.len() <= 1, "{case:?}: {seen:#?}");
         for request in seen {
@@ -83,7 +84,7 @@ async fn malformed_heads_are_not_forwarded() {
     ] {
         let mut raw = bed.client.raw().await.unwrap();
         let _ = raw.write(&head).await;
-        let answer = raw.within(Duration::from_millis(300)).await;
+        let answer = raw.rest().await.unwrap();
         let text = String::from_utf8_lossy(&answer);
         assert!(!text.starts_with("HTTP/1.1 200"), "{head:?}: {text}");
     }
@@ -98,15 +99,9 @@ async fn two_host_headers_never_choose_the_server() {
     let lines = [&*bearer, "Host: evil.example"];
     raw.request(&format!("GET {PODS}"), &lines).await.unwrap();
     let reply = raw.reply().await.unwrap();
-    if reply.status == 200 {
-        assert_eq!(
-            bed.api.only().value("host"),
-            Some(bed.api.address().to_string())
-        );
-    } else {
-        reply.assert_status(400);
-        bed.api.assert_untouched();
-    }
+    reply.assert_status(200);
+    let host = bed.api.only().value("host");
+    assert_eq!(host, Some(bed.api.address().to_string()));
 }
 
 #[tokio::test]
