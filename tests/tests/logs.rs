@@ -272,24 +272,18 @@ async fn requests_cannot_forge_lines() {
     let bed = Bed::start().await;
     let bearer = format!("Authorization: Bearer {}", bed.token("jane", &[]));
     let forged = "X-Forwarded-For: 1.1.1.1] URI:/ inbound:[root / / ]\u{85}[2021] AuSuccess";
-    for (n, line) in [
-        forged,
-        "X-Forwarded-For: a\u{1b}[31mb",
-        "X-Forwarded-For: a]b|c\\",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let bytes = "X-Forwarded-For: a\u{1b}[31mb";
+    let mut raw = bed.client.raw().await.unwrap();
+    let bare = "GET /no-request";
+    raw.request(bare, &[&bearer, bytes]).await.unwrap();
+    raw.reply().await.unwrap().assert_status(400);
+    for (n, line) in [forged, "X-Forwarded-For: a]b|c\\"].into_iter().enumerate() {
         let path = format!("/line?n={n}");
         let mut raw = bed.client.raw().await.unwrap();
         raw.request(&format!("GET {path}"), &[&bearer, line])
             .await
             .unwrap();
-        let reply = raw.reply().await.unwrap();
-        if reply.status == 400 && lines_of(&bed, &path).is_empty() {
-            // Refused before it was a request.
-            continue;
-        }
+        raw.reply().await.unwrap().assert_status(200);
         let line = line_of(&bed, &path).await;
         assert!(!line.chars().any(char::is_control), "{line:?}");
         let source = line.split_once("src:[").unwrap().1;
@@ -313,7 +307,8 @@ async fn requests_cannot_forge_lines() {
 
 #[tokio::test]
 async fn tokens_are_never_logged() {
-    let bed = Bed::with(|setup, _| setup.env("RUST_LOG", "trace")).await;
+    // At the level that says most; libraries are not to say more whatever the environment has.
+    let bed = Bed::with(|setup, _| setup.flag("--log-level=debug").env("RUST_LOG", "trace")).await;
     let token = bed.token("jane", &["dev"]);
     let signature = token.rsplit('.').next().unwrap().to_owned();
     bed.get_with(Protocol::H1, &token).await.assert_status(200);
