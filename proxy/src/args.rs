@@ -19,8 +19,9 @@ const USAGE: u8 = 64;
 
 /// An OIDC login in front of kube-apiserver: authenticates tokens and forwards requests by
 /// impersonation.
+// Of a repeated flag the last one counts and lists grow, as with the flags of kube-apiserver.
 #[derive(Debug, Parser)]
-#[command(name = "oidc-proxy", version)]
+#[command(name = "oidc-proxy", version, args_override_self = true)]
 pub struct Args {
     /// Settings from the status of this OidcProxy
     #[arg(
@@ -185,6 +186,30 @@ fn in_one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts_and_lists_grow() {
+        let args = Args::try_parse_from([
+            "oidc-proxy",
+            "--tls-cert-file=a",
+            "--tls-cert-file=b",
+            "--tls-private-key-file=c",
+            "--secure-port=1",
+            "--secure-port=2",
+            "--log-format=json",
+            "--log-format=classic",
+            "--allow-reserved-groups=system:a,system:b",
+            "--allow-reserved-groups=system:c",
+        ])
+        .unwrap();
+        assert_eq!(args.tls_cert_file, PathBuf::from("b"));
+        assert_eq!(args.secure_port, 2);
+        assert!(matches!(args.log_format, Some(AccessLineFormat::Classic)));
+        assert_eq!(
+            args.allow_reserved_groups,
+            ["system:a", "system:b", "system:c"]
+        );
+    }
 
     #[test]
     fn what_is_wrong_is_one_line() {

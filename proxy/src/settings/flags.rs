@@ -5,76 +5,39 @@ use std::path::PathBuf;
 use clap::Args;
 use oidcproxy_crds::v1alpha1::{
     authentication::{
-        ClaimMappings, ClaimValidationRule, HttpProxy, NEVER_ALLOWED_GROUPS,
-        PrefixedClaimOrExpression, RESERVED_PREFIXES,
+        ClaimMappings, ClaimValidationRule, NEVER_ALLOWED_GROUPS, PrefixedClaimOrExpression,
+        RESERVED_PREFIXES,
     },
-    egress_proxy::EgressProxy,
     settings::{DrainSettings, IssuerSettings, LoggingSettings, Settings},
 };
 
 use crate::authn::Algorithm;
 
-/// kube-apiserver's OIDC flags. As there, the last of a repeated one counts, and a value may begin
-/// with a hyphen.
+/// kube-apiserver's OIDC flags. As there, a value may begin with a hyphen.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_field_names, reason = "they are the flags' names")]
 #[command(next_help_heading = "OIDC flags, as kube-apiserver's")]
 pub(crate) struct OidcFlags {
     /// The issuer's https URL, the `iss` of its tokens
-    #[arg(
-        long,
-        value_name = "URL",
-        overrides_with = "oidc_issuer_url",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "URL", allow_hyphen_values = true)]
     oidc_issuer_url: Option<String>,
     /// The audience of the tokens
-    #[arg(
-        long,
-        value_name = "ID",
-        overrides_with = "oidc_client_id",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     oidc_client_id: Option<String>,
     /// PEM certificates that the issuer's TLS must chain to, instead of the system's
-    #[arg(
-        long,
-        value_name = "FILE",
-        overrides_with = "oidc_ca_file",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     oidc_ca_file: Option<String>,
     /// The claim that is the username [default: sub]
-    #[arg(
-        long,
-        value_name = "CLAIM",
-        overrides_with = "oidc_username_claim",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "CLAIM", allow_hyphen_values = true)]
     oidc_username_claim: Option<String>,
     /// Put before the username; "-" for nothing; unless set, the issuer's URL and "#", but nothing for the claim "email"
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        overrides_with = "oidc_username_prefix",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     oidc_username_prefix: Option<String>,
     /// The claim that holds the groups
-    #[arg(
-        long,
-        value_name = "CLAIM",
-        overrides_with = "oidc_groups_claim",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "CLAIM", allow_hyphen_values = true)]
     oidc_groups_claim: Option<String>,
     /// Put before each group
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        overrides_with = "oidc_groups_prefix",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     oidc_groups_prefix: Option<String>,
     /// Signature algorithms that are accepted, separated by commas; may be repeated [default: RS256]
     #[arg(long, value_name = "ALG", allow_hyphen_values = true)]
@@ -112,36 +75,6 @@ pub(crate) enum FlagError {
     /// A group that can never be allowed.
     #[error("--allow-reserved-groups: {0:?} can never be allowed")]
     NeverAllowed(String),
-}
-
-/// The way to issuers that the environment names, as it does for kube-apiserver: `HTTPS_PROXY` and
-/// `NO_PROXY`, in capitals first.
-pub(crate) fn egress_proxy(variable: impl Fn(&str) -> Option<String>) -> Option<HttpProxy> {
-    let set = |name: &str| {
-        let either = variable(name).filter(|value| !value.is_empty());
-        either.or_else(|| variable(&name.to_lowercase()).filter(|value| !value.is_empty()))
-    };
-    let url = set("HTTPS_PROXY")?;
-    // Without a scheme it is an http proxy.
-    let url = if url.contains("://") {
-        url
-    } else {
-        format!("http://{url}")
-    };
-    let exceptions = set("NO_PROXY").unwrap_or_default();
-    let exceptions = exceptions.split(',').map(str::trim);
-    let exceptions = exceptions.filter(|text| !text.is_empty());
-    // What others of this machine understand need not be for us; Go passes over it, too.
-    let (no_proxy, odd): (Vec<_>, Vec<_>) = exceptions
-        .map(str::to_owned)
-        .partition(|text| EgressProxy::is_exception(text));
-    if !odd.is_empty() {
-        tracing::warn!(?odd, "entries of NO_PROXY mean nothing here");
-    }
-    Some(HttpProxy {
-        url: Some(url),
-        no_proxy,
-    })
 }
 
 /// What settings from files and flags hold beside the issuers.
@@ -306,6 +239,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
+    #[command(args_override_self = true)]
     struct Command {
         #[command(flatten)]
         oidc: OidcFlags,
@@ -329,28 +263,6 @@ mod tests {
         assert_eq!(prefix(&["--oidc-username-claim=email"]), "");
         assert_eq!(prefix(&["--oidc-username-prefix=-"]), "");
         assert_eq!(prefix(&["--oidc-username-prefix=corp:"]), "corp:");
-    }
-
-    #[test]
-    fn the_way_to_issuers_is_the_environments() {
-        let of = |variables: &[(&str, &str)]| {
-            let proxy = egress_proxy(|name| {
-                let found = variables.iter().find(|(known, _)| *known == name);
-                found.map(|(_, value)| (*value).to_owned())
-            });
-            proxy.map(|proxy| (proxy.url.unwrap(), proxy.no_proxy.join("|")))
-        };
-        let way = |url: &str, no_proxy: &str| Some((url.to_owned(), no_proxy.to_owned()));
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[("NO_PROXY", "a"), ("HTTP_PROXY", "http://p")]), None);
-        assert_eq!(of(&[("https_proxy", "p:3128")]), way("http://p:3128", ""));
-        let both = [("HTTPS_PROXY", "https://a"), ("https_proxy", "http://b")];
-        assert_eq!(of(&both), way("https://a", ""));
-        let exceptions = [
-            ("HTTPS_PROXY", "http://a"),
-            ("no_proxy", "x, .y,,10.0.0.0/8,10.*"),
-        ];
-        assert_eq!(of(&exceptions), way("http://a", "x|.y|10.0.0.0/8"));
     }
 
     #[test]

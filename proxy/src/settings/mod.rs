@@ -2,6 +2,7 @@
 //! becomes one [`Settings`], swapped as a whole while requests go on.
 
 mod authentication_config;
+mod environment;
 mod file;
 mod flags;
 #[cfg(feature = "internals")]
@@ -16,8 +17,9 @@ use std::{sync::Arc, time::SystemTime};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
+    environment::egress_proxy,
     file::follow_file,
-    flags::{FlagError, OidcFlags, base_settings, egress_proxy},
+    flags::{FlagError, OidcFlags, base_settings},
     limits::ClientLimits,
     request_path::RequestPathFlags,
     store::SettingsStore,
