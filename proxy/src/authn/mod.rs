@@ -20,6 +20,7 @@ mod key;
 mod key_keeper;
 mod key_source;
 mod mapping;
+mod named_claim;
 mod passthrough;
 mod requester;
 mod reserved;
