@@ -10,9 +10,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::early_end::EarlyEnd;
+use crate::{early_end::EarlyEnd, forward::Place};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -42,15 +41,11 @@ pub(crate) struct UpstreamBody {
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_cut: bool,
     /// At kube-apiserver; a stream keeps its own.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl UpstreamBody {
-    pub(crate) fn new(
-        body: Incoming,
-        early_end: EarlyEnd,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(crate) fn new(body: Incoming, early_end: EarlyEnd, place: Option<Place>) -> Self {
         Self {
             body,
             waiting: early_end.is_likely().then(|| early_end.wait()),

@@ -11,7 +11,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use oidcproxy_crds::v1alpha1::impersonation::{ClientRequests, Constrained};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     audit::{AUDIT_ID, Exchange, RecordedBody, RequestBody, Trail},
@@ -19,7 +18,7 @@ use crate::{
     body::{ForStranger, ResponseBody, UpstreamBody},
     drain::Drain,
     early_end::EarlyEnd,
-    forward::{Forwarding, Streams, Upstream},
+    forward::{Forwarding, NoPlace, Place, Streams, Upstream},
     impersonate::{
         self, ClientRequest, ImpersonatedTarget, ImpersonationError, RequestUnderReview, Reviewer,
     },
@@ -118,7 +117,11 @@ impl Pipeline {
             settings: &settings,
         };
         let admitted = self.admit(&request, &arrival, exchange).await?;
-        let place = self.upstream.enter().ok_or(Refusal::Overloaded)?;
+        let place = self.upstream.enter(admitted.requester.identity());
+        let place = place.map_err(|none| match none {
+            NoPlace::OfUser => Refusal::UserShare,
+            NoPlace::OfAll => Refusal::Overloaded,
+        })?;
         let target = admitted.acting_as.as_ref();
         exchange.admitted(target.map(|target| Arc::clone(&target.identity)));
         let mut answer = self
@@ -225,7 +228,7 @@ impl Pipeline {
         arrival: &Arrival<'_>,
         admitted: &Admitted,
         exchange: &Arc<Exchange>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let &Arrival { info, settings, .. } = arrival;
         let requester = &admitted.requester;

@@ -40,6 +40,9 @@ pub(crate) enum Refusal {
     /// More at a time than the proxy has descriptors for.
     #[error("the proxy has as many requests under way as it can; please try again later")]
     Overloaded,
+    /// More of one user's at a time than one may have of all.
+    #[error("this user has as many requests under way as one may; please try again later")]
+    UserShare,
     /// Not now.
     #[error("{0}")]
     ServiceUnavailable(String),
@@ -65,7 +68,9 @@ impl Refusal {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             // kube-apiserver says the same, and clients come again by themselves.
-            Self::TooManyRequests(_) | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests(_) | Self::Overloaded | Self::UserShare => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Impersonation(ImpersonationError::Unavailable(_))
             | Self::TokenReview(_)
             | Self::ServiceUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -82,6 +87,7 @@ impl Refusal {
             Self::Request(_) => "request",
             Self::TooManyRequests(_) => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::UserShare => "user_share",
             Self::TokenReview(_) | Self::ServiceUnavailable(_) => "unavailable",
             Self::Upstream(_) => "upstream",
         }

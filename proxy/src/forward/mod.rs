@@ -7,6 +7,7 @@ mod credential;
 mod hop_by_hop;
 mod noticed_end;
 mod own_client;
+mod places;
 mod session;
 mod splice;
 mod upstream;
@@ -15,7 +16,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -23,6 +23,7 @@ use self::{
     splice::splice,
 };
 pub(crate) use self::{
+    places::{NoPlace, Place},
     session::{Session, SessionLimits},
     upstream::{Upstream, UpstreamError},
 };
@@ -55,7 +56,7 @@ pub(crate) struct Forwarding<'a> {
     /// The request's record.
     pub(crate) exchange: &'a Arc<Exchange>,
     /// The request's place at kube-apiserver.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// Where upgraded connections go on, and what ends them.
@@ -72,7 +73,7 @@ impl Upstream {
         mut request: Request<RequestBody>,
         forwarding: Forwarding<'_>,
         streams: &Streams,
-    ) -> Result<(Response<Incoming>, Option<OwnedSemaphorePermit>), UpstreamError> {
+    ) -> Result<(Response<Incoming>, Option<Place>), UpstreamError> {
         let client = hyper::upgrade::on(&mut request);
         let occupied = request.extensions_mut().remove::<Occupied>();
         self.rewrite(&mut request, &forwarding)?;

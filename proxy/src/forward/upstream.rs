@@ -15,15 +15,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use kube::Config;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service as _;
 
 use super::{
     connector::{BoundedConnector, Connectors},
     credential::{CredentialError, OwnCredential},
     own_client,
+    places::{NoPlace, Place, Places},
 };
-use crate::{audit::RequestBody, certificate_files::CertificateError};
+use crate::{audit::RequestBody, certificate_files::CertificateError, identity::Identity};
 
 /// kube-apiserver ends a request after 60 s itself; whoever says nothing for longer is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
@@ -135,7 +135,7 @@ pub(crate) struct Upstream {
     host: HeaderValue,
     base_path: String,
     credential: OwnCredential,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Upstream {
@@ -163,14 +163,13 @@ impl Upstream {
             host,
             base_path: server.path().trim_end_matches('/').to_owned(),
             credential: own_credential(config).await?,
-            places: Arc::new(Semaphore::new(requests)),
+            places: Places::new(requests),
         })
     }
 
-    /// A request's place among those under way, up to the last byte of its answer: an HTTP/2 client
-    /// needs one connection for a hundred requests, we need a hundred. `None`: there is none left.
-    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    /// A request's place among those under way, up to the last byte of its answer.
+    pub(crate) fn enter(&self, user: &Arc<Identity>) -> Result<Place, NoPlace> {
+        self.places.enter(user)
     }
 
     pub(crate) fn own_client(&self, config: &Config) -> Result<kube::Client, UpstreamConfigError> {
