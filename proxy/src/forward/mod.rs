@@ -4,6 +4,7 @@
 mod client_certificate;
 mod connector;
 mod credential;
+mod credential_check;
 mod hop_by_hop;
 mod noticed_end;
 mod own_client;
@@ -77,6 +78,7 @@ impl Upstream {
         let client = hyper::upgrade::on(&mut request);
         let occupied = request.extensions_mut().remove::<Occupied>();
         self.rewrite(&mut request, &forwarding)?;
+        let sent = request.headers().get(header::AUTHORIZATION).cloned();
         let mut answer = match forwarding.upgrade {
             Some(_) => self.send_alone(request).await?,
             None => {
@@ -84,6 +86,14 @@ impl Upstream {
                     .await?
             }
         };
+        // The client's own credential may be refused, and so may the user by whoever is behind
+        // kube-apiserver. Of ours the client knows nothing: a 401 would have it log in again.
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && forwarding.credential.is_none()
+            && !self.accepts_us(sent).await
+        {
+            return Err(UpstreamError::Credential);
+        }
         let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         match forwarding.upgrade {
             Some(Upgrade { protocol }) if switched && protocol.is_in(answer.headers()) => {
@@ -103,14 +113,6 @@ impl Upstream {
             }
             _ if switched => return Err(UpstreamError::Protocol),
             Some(_) if answer.status().is_redirection() => return Err(UpstreamError::Redirect),
-            // What is proxied further may say 401 of its own; kube-apiserver says it of us.
-            _ if answer.status() == StatusCode::UNAUTHORIZED
-                && forwarding.credential.is_none()
-                && forwarding.long_running != Some(LongRunning::Proxy) =>
-            {
-                tracing::error!("kube-apiserver does not accept our credential");
-                return Err(UpstreamError::Credential);
-            }
             _ => strip_response(answer.headers_mut()),
         }
         Ok((answer, Some(forwarding.place)))

@@ -20,6 +20,7 @@ use tower::Service as _;
 use super::{
     connector::{BoundedConnector, Connectors},
     credential::{CredentialError, OwnCredential},
+    credential_check::{self, CredentialCheck},
     own_client,
     places::{NoPlace, Place, Places},
 };
@@ -135,6 +136,7 @@ pub(crate) struct Upstream {
     host: HeaderValue,
     base_path: String,
     credential: OwnCredential,
+    credential_check: CredentialCheck,
     places: Places,
 }
 
@@ -157,6 +159,7 @@ impl Upstream {
             .build(connectors.pooled.clone());
         Ok(Self {
             client,
+            credential_check: CredentialCheck::new(connectors.pooled.clone()),
             pooled: connectors.pooled,
             streams: connectors.streams,
             authority,
@@ -170,6 +173,15 @@ impl Upstream {
     /// A request's place among those under way, up to the last byte of its answer.
     pub(crate) fn enter(&self, user: &Arc<Identity>) -> Result<Place, NoPlace> {
         self.places.enter(user)
+    }
+
+    /// Whether kube-apiserver knows whose this credential of ours is.
+    pub(super) async fn accepts_us(&self, credential: Option<HeaderValue>) -> bool {
+        let review = PathAndQuery::from_static(credential_check::PATH);
+        match self.uri(Some(&review)) {
+            Ok(review) => self.credential_check.accepts(review, credential).await,
+            Err(_) => false,
+        }
     }
 
     pub(crate) fn own_client(&self, config: &Config) -> Result<kube::Client, UpstreamConfigError> {

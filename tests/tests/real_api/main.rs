@@ -9,6 +9,7 @@
 )]
 
 mod acting_as;
+mod aggregated;
 
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, ServiceAccount},

@@ -150,14 +150,17 @@ async fn connection_headers_do_not_remove_the_identity_of_upgrades() {
 async fn our_own_credential_is_not_the_clients_fault() {
     let bed = Bed::start().await;
     let bearer = bearer(&bed);
-    let unauthorized = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
-    bed.api.answer("/api", Answer::Json(401, unauthorized));
+    let unauthorized = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
+    bed.api.answer("/api/", Answer::Json(401, unauthorized));
     for lines in [&SPDY[..], &WEBSOCKET[..]] {
         let lines = [&[&*bearer], lines].concat();
         let mut raw = open(&bed, "GET", &lines).await;
         raw.reply().await.unwrap().assert_refusal(502);
     }
-    // Who is behind kube-apiserver speaks for itself.
+    // Who is behind kube-apiserver speaks for itself, as long as that knows us.
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let somebody = json!({"status": {"userInfo": {"username": "proxy"}}});
+    bed.api.answer(review, Answer::Json(201, somebody));
     let mut raw = bed.client.raw().await.unwrap();
     let lines = [&[&*bearer], &WEBSOCKET[..]].concat();
     raw.request("GET /api/v1/namespaces/default/services/web/proxy/", &lines)

@@ -10,3 +10,4 @@
 
 mod faults;
 mod renewal;
+mod unauthorized;
