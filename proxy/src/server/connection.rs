@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -214,7 +214,12 @@ async fn answer(
     busy: Busy,
 ) -> Response<ClientBody> {
     let is_http2 = request.version() == Version::HTTP_2;
+    let is_head = *request.method() == Method::HEAD;
     let mut answer = pipeline.answer(request, peer).await;
+    if is_head && let Some(length) = answer.body_mut().leave_out_own() {
+        let length = HeaderValue::from(length);
+        answer.headers_mut().insert(header::CONTENT_LENGTH, length);
+    }
     let is_own = answer.body().is_own();
     let is_for_stranger = answer.extensions().get::<ForStranger>().is_some();
     let is_refused = is_own && answer.status() == StatusCode::UNAUTHORIZED;
