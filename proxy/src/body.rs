@@ -11,7 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::{early_end::EarlyEnd, forward::Place};
+use crate::{
+    early_end::EarlyEnd,
+    forward::{Place, strip_response},
+};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -87,8 +90,16 @@ impl UpstreamBody {
                 return self.cut();
             }
         }
-        frame.map_err(BodyError::from)
+        frame.map_ok(without_hop_by_hop).map_err(BodyError::from)
     }
+}
+
+/// Trailers may say no more than a head: HTTP/2 clients would take the answer for malformed.
+fn without_hop_by_hop(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip_response(trailers);
+    }
+    frame
 }
 
 impl std::fmt::Debug for UpstreamBody {

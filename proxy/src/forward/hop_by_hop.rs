@@ -68,6 +68,10 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
 /// Leaves what a server may say to its client.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
     strip_nominated(headers);
+    // It overrules the length (RFC 9112, section 6.3), which would be the body's for our clients.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }

@@ -19,11 +19,9 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    hop_by_hop::{strip_request, strip_response},
-    splice::splice,
-};
+use self::{hop_by_hop::strip_request, splice::splice};
 pub(crate) use self::{
+    hop_by_hop::strip_response,
     places::{NoPlace, Place},
     session::{Session, SessionLimits},
     upstream::{Upstream, UpstreamError},
