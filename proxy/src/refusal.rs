@@ -84,7 +84,7 @@ impl Refusal {
             Self::NoCredential { .. } => "no_credential",
             Self::Authentication(error) => error.metric_reason(),
             Self::Impersonation(_) => "impersonation",
-            Self::Request(_) => "request",
+            Self::Request(_) | Self::Upstream(UpstreamError::Body) => "request",
             Self::TooManyRequests(_) => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::UserShare => "user_share",

@@ -147,6 +147,56 @@ async fn bodies_arrive_whole_by_either_framing() {
 }
 
 #[tokio::test]
+async fn a_client_may_wait_to_be_asked_for_its_body() {
+    let bed = Bed::start().await;
+    let bearer = format!("Authorization: Bearer {}", bed.token("alice", &[]));
+    let lines = [&*bearer, "Expect: 100-continue", "Content-Length: 5"];
+    let mut raw = bed.client.raw().await.unwrap();
+    raw.request(&format!("POST {PODS}"), &lines).await.unwrap();
+    let asked = raw.within(Duration::from_secs(2)).await;
+    assert_eq!(asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    raw.write("hello").await.unwrap();
+    raw.reply().await.unwrap().assert_status(200);
+    let seen = bed.api.only();
+    assert_eq!(seen.body, b"hello");
+    assert!(seen.values("expect").is_empty(), "{seen:?}");
+    // Who is refused is not asked for anything.
+    let mut raw = bed.client.raw().await.unwrap();
+    raw.request(&format!("POST {PODS}"), &lines[1..])
+        .await
+        .unwrap();
+    let answer = raw.within(Duration::from_secs(2)).await;
+    assert!(answer.starts_with(b"HTTP/1.1 401 "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_the_api_servers_fault() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &[]);
+    let head = format!(
+        "POST {PODS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    for rest in ["2\r\n{}\r\nx\r\n", "2\n{}\n0\n\n", "2\r\n{}0\r\n\r\n"] {
+        let mut raw = bed.client.raw().await.unwrap();
+        raw.write(format!("{head}{rest}")).await.unwrap();
+        let reply = raw.reply().await.unwrap();
+        reply.assert_refusal(400);
+        let message = reply.json()["message"].to_string();
+        assert!(message.contains("the request's body broke off"), "{rest:?}");
+    }
+    let mut raw = bed.client.raw().await.unwrap();
+    raw.write(format!("{head}2\r\n")).await.unwrap();
+    drop(raw);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let metrics = bed.proxy.probe("/metrics").await.unwrap().text();
+    for kind in ["broken", "unreachable", "timeout"] {
+        let none = format!("oidc_proxy_upstream_errors_total{{kind=\"{kind}\"}} 0");
+        assert!(metrics.contains(&none), "{metrics}");
+    }
+    assert!(bed.api.forwarded().is_empty(), "never a whole request");
+}
+
+#[tokio::test]
 async fn headers_beyond_the_limit_are_refused() {
     let bed = Bed::start().await;
     let bearer = format!("Authorization: Bearer {}", bed.token("alice", &["dev"]));

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only, from a pool. hyper-util keeps one HTTP/2 connection for a server and
 //! kube-apiserver allows a hundred requests on it: a hundred watches would stop everybody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
@@ -85,6 +85,9 @@ pub(crate) enum UpstreamError {
     /// The request cannot be written.
     #[error("the request cannot be forwarded")]
     Request,
+    /// Its body ends before it should, or cannot be read: the API server has no part in it.
+    #[error("the request's body broke off")]
+    Body,
 }
 
 impl UpstreamError {
@@ -107,7 +110,7 @@ impl UpstreamError {
             Self::Broken | Self::Protocol | Self::Redirect | Self::Credential => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::Request => StatusCode::BAD_REQUEST,
+            Self::Request | Self::Body => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -120,7 +123,7 @@ impl UpstreamError {
             Self::Protocol => "protocol",
             Self::Redirect => "redirect",
             Self::Credential => "credential",
-            Self::Request => "request",
+            Self::Request | Self::Body => "request",
         }
     }
 }
@@ -231,14 +234,10 @@ impl Upstream {
                 .map_err(|_| UpstreamError::Timeout)?
         };
         answer.map_err(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "request to kube-apiserver failed"
-            );
             if error.is_connect() {
-                UpstreamError::Unreachable
+                failed(&error, UpstreamError::Unreachable)
             } else {
-                UpstreamError::Broken
+                failed(&error, UpstreamError::Broken)
             }
         })
     }
@@ -256,7 +255,7 @@ impl Upstream {
             .await
             .map_err(|error| {
                 tracing::warn!(
-                    error = error.as_ref() as &dyn std::error::Error,
+                    error = error.as_ref() as &dyn Error,
                     "no connection to kube-apiserver"
                 );
                 UpstreamError::Unreachable
@@ -271,14 +270,21 @@ impl Upstream {
         tokio::time::timeout(HEADER_TIMEOUT, sender.send_request(request))
             .await
             .map_err(|_| UpstreamError::Timeout)?
-            .map_err(|error| {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "stream to kube-apiserver failed"
-                );
-                UpstreamError::Broken
-            })
+            .map_err(|error| failed(&error, UpstreamError::Broken))
     }
+}
+
+/// What a request failed for: its own body, or else this.
+fn failed(error: &(dyn Error + 'static), otherwise: UpstreamError) -> UpstreamError {
+    let is_of_body = std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_user);
+    if is_of_body {
+        tracing::info!(error, "the body of a request broke off");
+        return UpstreamError::Body;
+    }
+    tracing::warn!(error, "request to kube-apiserver failed");
+    otherwise
 }
 
 async fn own_credential(config: &Config) -> Result<OwnCredential, UpstreamConfigError> {
