@@ -207,6 +207,34 @@ async fn what_follows_an_answer_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_compressed_answer_passes_as_it_is() {
+    let bed = Bed::start().await;
+    let token = bed.token("alice", &[]);
+    // Not even gzip: nobody looks.
+    let body: Vec<u8> = (0..=255).collect();
+    let headers = vec![
+        ("Content-Encoding", "gzip".to_owned()),
+        ("Vary", "Accept-Encoding".to_owned()),
+        ("Set-Cookie", "a=b".to_owned()),
+        ("Set-Cookie", "c=d".to_owned()),
+    ];
+    let answer = Answer::Full(200, headers, body.clone());
+    bed.api.answer("/a/", answer);
+    for protocol in Protocol::BOTH {
+        let call = Call::get("/a/").bearer(&token);
+        let call = call.header("accept-encoding", "gzip;q=1.0, *;q=0");
+        let reply = bed.send(protocol, call).await;
+        assert_eq!(reply.body, body);
+        assert_eq!(reply.header("content-encoding"), Some("gzip"));
+        assert_eq!(reply.header("vary"), Some("Accept-Encoding"));
+        let cookies = reply.headers.get_all("set-cookie").iter();
+        assert_eq!(cookies.count(), 2);
+        let seen = bed.api.forwarded().pop().unwrap();
+        assert_eq!(seen.values("accept-encoding"), ["gzip;q=1.0, *;q=0"]);
+    }
+}
+
+#[tokio::test]
 async fn trailers_of_an_answer_say_nothing_about_the_connection() {
     let bed = Bed::start().await;
     let token = bed.token("alice", &[]);

@@ -118,6 +118,36 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
         .assert_status(200);
 }
 
+/// CVE-2025-8671: the proxy itself is made to take the requests back.
+#[tokio::test]
+async fn requests_that_are_spoiled_at_once_end_the_connection() {
+    let bed = Bed::start().await;
+    let bearer = format!("Bearer {}", bed.token("alice", &[]));
+    let mut fields = get(&bearer);
+    fields[0].1 = "POST";
+    let block = header_block(&fields);
+    let mut connection = bed.client.raw_h2(&[]).await.unwrap();
+    let (mut flood, count) = (Vec::new(), 5000);
+    for stream in (0..count).map(|n| 2 * n + 1) {
+        flood.extend(frame(kind::HEADERS, END_HEADERS, stream, &block));
+        // More room than a window may have.
+        let room = i32::MAX.to_be_bytes();
+        flood.extend(frame(kind::WINDOW_UPDATE, 0, stream, &room));
+    }
+    let _ = connection.write(&flood).await;
+    let closed = connection.until_closed(Duration::from_secs(20)).await;
+    let (_, frames) = closed.unwrap();
+    let resets = frames.iter().filter(|frame| frame.kind == kind::RST_STREAM);
+    assert!((1..1000).contains(&resets.count()), "{frames:?}");
+    let calm = |frame: &oidcproxy_tests::client::H2Frame| {
+        frame.kind == kind::GOAWAY && frame.code() == ENHANCE_YOUR_CALM
+    };
+    assert!(frames.iter().any(calm), "{frames:?}");
+    bed.get_with(Protocol::H2, &bed.token("bob", &[]))
+        .await
+        .assert_status(200);
+}
+
 /// CVE-2024-27316.
 #[tokio::test]
 async fn a_head_without_an_end_is_cut_short() {
