@@ -10,6 +10,7 @@
 
 mod acting_as;
 mod aggregated;
+mod paths;
 
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, ServiceAccount},
