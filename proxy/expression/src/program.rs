@@ -160,16 +160,23 @@ impl From<eval::value::Value> for Value {
             Inner::Null => Self::Null,
             Inner::Bool(value) => Self::Bool(value),
             Inner::String(text) => Self::String(text),
-            Inner::List(list, _) if !list.native => {
-                let strings = list.items.iter().map(|item| match item {
-                    Inner::String(text) => Some(Arc::clone(text)),
-                    _ => None,
-                });
-                strings
-                    .collect::<Option<_>>()
-                    .map_or(Self::Other("list"), Self::Strings)
-            }
+            Inner::List(list, _) if !list.native => list
+                .items
+                .iter()
+                .map(text_of)
+                .collect::<Option<_>>()
+                .map_or(Self::Other("list"), Self::Strings),
             other => Self::Other(other.type_name()),
         }
+    }
+}
+
+/// What kube-apiserver takes for a string in a list: the text in an optional, too, and the name of a type.
+fn text_of(item: &eval::value::Value) -> Option<Arc<str>> {
+    use eval::value::Value as Inner;
+    match item {
+        Inner::String(text) | Inner::Type(text) => Some(Arc::clone(text)),
+        Inner::Optional(Some(inner)) => text_of(inner),
+        _ => None,
     }
 }

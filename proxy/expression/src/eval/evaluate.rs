@@ -209,7 +209,13 @@ impl Evaluator<'_> {
     }
 
     fn apply(&mut self, call: &Function, values: &[Value]) -> Result<Value, Failure> {
+        let fits = call
+            .guard
+            .iter()
+            .zip(values)
+            .all(|(wanted, value)| value.is_of(wanted));
         let result = match &call.pattern {
+            _ if !fits => Err(Failure::no_overload(call.name)),
             Some(pattern) => patterns::apply(call.name, pattern, &mut self.context.budget, values),
             None => (call.run)(&mut self.context, values),
         };

@@ -198,6 +198,10 @@ fn add(one: &Value, other: &Value, budget: &mut Budget) -> Result<Value, Failure
                 [one.as_ref(), other.as_ref()].concat(),
             )))
         }
+        (Value::List(none, _), list @ Value::List(..)) if none.items.is_empty() => Ok(list.clone()),
+        (Value::List(list, _), Value::List(none, _)) if none.items.is_empty() => {
+            Ok(Value::List(Arc::clone(list), Origin::Expression))
+        }
         (Value::List(one, origin), Value::List(other, other_origin)) => {
             budget.elements(one.items.len() + other.items.len())?;
             let items = one.items.iter().map(|item| item.clone().found_in(*origin));
@@ -250,6 +254,10 @@ pub(crate) fn negate(value: &Value) -> Result<Value, Failure> {
             .map(Value::Int)
             .ok_or_else(|| Failure::new("integer overflow")),
         Value::Double(double) => Ok(Value::Double(-double)),
+        Value::Duration(nanoseconds) => nanoseconds
+            .checked_neg()
+            .map(Value::Duration)
+            .ok_or_else(|| Failure::new("duration overflow")),
         _ => Err(Failure::no_overload("-_")),
     }
 }

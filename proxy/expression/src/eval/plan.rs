@@ -7,7 +7,11 @@ use regex::Regex;
 
 use super::value::Value;
 use crate::{
-    Environment, check::Checked, error::Refusal, library::Implementation, syntax::ast::Expr,
+    Environment,
+    check::{Checked, types::Type},
+    error::Refusal,
+    library::Implementation,
+    syntax::ast::Expr,
 };
 use planner::Planner;
 
@@ -72,6 +76,9 @@ pub(crate) struct Function {
     pub(crate) run: Implementation,
     /// Whether the checker found exactly one overload; kube-apiserver's costs depend on it.
     pub(crate) single: bool,
+    /// What the operands have to be where that one overload is called rather than whichever fits. The checker may have
+    /// taken a type that it does not know for the first that would do.
+    pub(crate) guard: &'static [Type],
     /// A constant regular expression.
     pub(crate) pattern: Option<Regex>,
     /// `in` a constant list, which upstream looks up in a set and does not charge for.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::{
+    check::types::Type,
     library::{
         addresses::Network, formats::Format, quantities::Quantity, times::Timestamp,
         versions::Version,
@@ -223,6 +224,33 @@ impl Value {
         }
     }
 
+    /// Whether an overload with this parameter takes the value. As upstream, the first element stands for all of them.
+    pub(crate) fn is_of(&self, wanted: &Type) -> bool {
+        match (wanted, self) {
+            (Type::List(element), Self::List(list, _)) => {
+                list.items.first().is_none_or(|item| item.is_of(element))
+            }
+            (Type::Map(key, value), Self::Map(map, _)) => map
+                .entries()
+                .next()
+                .is_none_or(|(one, other)| one.is_of(key) && other.is_of(value)),
+            (Type::Dyn | Type::Any | Type::Variable(_), _)
+            | (Type::Bool, Self::Bool(_))
+            | (Type::Int, Self::Int(_))
+            | (Type::Uint, Self::Uint(_))
+            | (Type::Double, Self::Double(_))
+            | (Type::String, Self::String(_))
+            | (Type::Bytes, Self::Bytes(_))
+            | (Type::Timestamp, Self::Timestamp(_))
+            | (Type::Duration, Self::Duration(_))
+            | (Type::Null, Self::Null)
+            | (Type::Type(_), Self::Type(_))
+            | (Type::Optional(_), Self::Optional(_)) => true,
+            (Type::Object(name), other) => *name == other.type_name(),
+            _ => false,
+        }
+    }
+
     /// Whether there can be something at this index or key.
     pub(crate) fn is_qualifier(&self) -> bool {
         matches!(
@@ -231,18 +259,20 @@ impl Value {
         )
     }
 
-    /// What `optional.ofNonZeroValue` regards as nothing.
+    /// What `optional.ofNonZeroValue` regards as nothing. Optionals are something to it, and so are lists and maps of a
+    /// token, however empty.
     pub(crate) fn is_zero(&self) -> bool {
         match self {
-            Self::Null | Self::Optional(None) => true,
+            Self::Null => true,
             Self::Bool(value) => !value,
             Self::Int(value) | Self::Duration(value) => *value == 0,
             Self::Uint(value) => *value == 0,
             Self::Double(value) => *value == 0.0,
             Self::String(value) => value.is_empty(),
             Self::Bytes(value) => value.is_empty(),
-            Self::List(list, _) => list.items.is_empty(),
-            Self::Map(map, _) => map.len() == 0,
+            Self::Timestamp(time) => time.is_zero(),
+            Self::List(list, Origin::Expression) => list.items.is_empty(),
+            Self::Map(map, Origin::Expression) => map.len() == 0,
             _ => false,
         }
     }

@@ -133,7 +133,10 @@ pub(super) fn string(context: &mut Context<'_>, args: &[Value]) -> Result<Value,
     if let Value::String(_) = value {
         return Ok(value.clone());
     }
-    let text = text(value).ok_or_else(|| Failure::new("type conversion error: string"))?;
+    let text = Some(value)
+        .filter(|value| !matches!(value, Value::Type(_)))
+        .and_then(text)
+        .ok_or_else(|| Failure::new("type conversion error: string"))?;
     context.budget.bytes(text.len())?;
     Ok(Value::string(text))
 }

@@ -2,7 +2,7 @@
 
 mod order;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{Implementation, strings};
 use crate::{
@@ -182,6 +182,9 @@ fn distinct(context: &mut Context<'_>, args: &[Value]) -> Result<Value, Failure>
     let [Value::List(list, origin)] = args else {
         return Err(Failure::no_overload("distinct"));
     };
+    if list.items.is_empty() {
+        return Ok(Value::List(Arc::clone(list), *origin));
+    }
     context.budget.elements(list.items.len())?;
     let mut unique: Vec<Value> = Vec::new();
     for item in &list.items {

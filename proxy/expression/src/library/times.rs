@@ -42,6 +42,11 @@ impl Ord for Timestamp {
 }
 
 impl Timestamp {
+    /// The beginning of the year 1, which is Go's time zero.
+    pub(crate) fn is_zero(self) -> bool {
+        self.seconds == MIN_SECONDS && self.nanoseconds == 0
+    }
+
     pub(crate) fn total_nanoseconds(self) -> i128 {
         i128::from(self.seconds) * SECOND + i128::from(self.nanoseconds)
     }
@@ -237,14 +242,13 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
 
 /// Seconds, with as many decimals as there are.
 pub(super) fn show_duration(nanoseconds: i64) -> String {
-    let sign = if nanoseconds < 0 { "-" } else { "" };
-    let total = nanoseconds.unsigned_abs();
-    let (seconds, fraction) = (total / 1_000_000_000, total % 1_000_000_000);
-    if fraction == 0 {
-        return format!("{sign}{seconds}s");
-    }
-    let fraction = format!("{fraction:09}");
-    format!("{sign}{seconds}.{}s", fraction.trim_end_matches('0'))
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "upstream shows the duration as a double"
+    )]
+    let seconds = seconds as f64 + rest as f64 / 1e9;
+    format!("{seconds}s")
 }
 
 #[cfg(test)]

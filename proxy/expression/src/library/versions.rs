@@ -146,11 +146,10 @@ fn version(context: &mut Context<'_>, args: &[Value]) -> Result<Option<Version>,
     }
 }
 
+/// Upstream lets what is too large for an int wrap around.
 fn part(args: &[Value], of: impl Fn(&Version) -> u64) -> Result<Value, Failure> {
     match args {
-        [Value::Semver(version)] => i64::try_from(of(version))
-            .map(Value::Int)
-            .map_err(|_| Failure::new("integer overflow")),
+        [Value::Semver(version)] => Ok(Value::Int(of(version).cast_signed())),
         _ => Err(Failure::no_overload("semver method")),
     }
 }

@@ -22,6 +22,17 @@ pub(super) struct Planner<'a> {
     pub(super) stack: Vec<Arc<str>>,
 }
 
+/// Whether upstream has code for each overload of a function, as opposed to one for all of them that looks at the operands
+/// by itself.
+fn dispatches(function: &str) -> bool {
+    let is_operator = function.starts_with(['_', '-', '!', '@']);
+    let as_one = matches!(
+        function,
+        "size" | "type" | "dyn" | "matches" | "sort" | "flatten"
+    );
+    !is_operator && !as_one
+}
+
 impl Planner<'_> {
     pub(super) fn node(&mut self, expr: &Expr) -> Result<Node, Refusal> {
         let work = match &expr.kind {
@@ -210,6 +221,9 @@ impl Planner<'_> {
             name,
             run: library::implementation(name),
             single: only.is_some(),
+            guard: only
+                .filter(|_| dispatches(name))
+                .map_or(&[], |overload| overload.parameters.as_slice()),
             pattern,
             free,
         };

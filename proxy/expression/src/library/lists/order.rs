@@ -1,19 +1,19 @@
 //! Sorting and everything else that compares elements.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use crate::{
     error::Failure,
     eval::{
         Context,
         operators::{arithmetic, compare},
-        value::{List, Value},
+        value::{List, Origin, Value},
     },
 };
 
 pub(super) fn sorted(
     context: &mut Context<'_>,
-    list: &List,
+    list: &Arc<List>,
     keys: &List,
 ) -> Result<Value, Failure> {
     if list.items.len() != keys.items.len() {
@@ -22,7 +22,7 @@ pub(super) fn sorted(
         ));
     }
     let Some(first) = keys.items.first() else {
-        return Ok(Value::list(Vec::new()));
+        return Ok(Value::List(Arc::clone(list), Origin::Expression));
     };
     if keys
         .items
@@ -34,28 +34,37 @@ pub(super) fn sorted(
     compare(first, first, &mut context.budget)
         .map_err(|_| Failure::new("list elements must be comparable"))?;
     context.budget.elements(list.items.len())?;
-    let mut pairs: Vec<(&Value, &Value)> = keys.items.iter().zip(&list.items).collect();
-    let mut failed = None;
-    pairs.sort_by(|(one, _), (other, _)| {
-        if failed.is_some() {
-            return Ordering::Equal;
-        }
-        match compare(one, other, &mut context.budget) {
-            Ok(order) => order.unwrap_or(Ordering::Equal),
-            Err(failure) => {
-                failed = Some(failure);
-                Ordering::Equal
+    // Paid for before: an order that fails on the way is none, and a sort may panic over that.
+    for _ in 0..=keys.items.len().ilog2() {
+        for key in &keys.items {
+            match key {
+                Value::String(text) => context.budget.scan(text)?,
+                _ => context.budget.step()?,
             }
         }
-    });
-    failed.map_or_else(
-        || {
-            Ok(Value::list(
-                pairs.into_iter().map(|(_, item)| item.clone()).collect(),
-            ))
-        },
-        Err,
-    )
+    }
+    let mut pairs: Vec<(&Value, &Value)> = keys.items.iter().zip(&list.items).collect();
+    pairs.sort_by(|(one, _), (other, _)| order(one, other));
+    Ok(Value::list(
+        pairs.into_iter().map(|(_, item)| item.clone()).collect(),
+    ))
+}
+
+/// A total order of values of one type.
+fn order(one: &Value, other: &Value) -> Ordering {
+    match (one, other) {
+        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
+        (Value::Int(one), Value::Int(other)) | (Value::Duration(one), Value::Duration(other)) => {
+            one.cmp(other)
+        }
+        (Value::Uint(one), Value::Uint(other)) => one.cmp(other),
+        // Both zeros are one number.
+        (Value::Double(one), Value::Double(other)) => (one + 0.0).total_cmp(&(other + 0.0)),
+        (Value::String(one), Value::String(other)) => one.cmp(other),
+        (Value::Bytes(one), Value::Bytes(other)) => one.cmp(other),
+        (Value::Timestamp(one), Value::Timestamp(other)) => one.cmp(other),
+        _ => Ordering::Equal,
+    }
 }
 
 pub(super) fn is_sorted(context: &mut Context<'_>, args: &[Value]) -> Result<Value, Failure> {

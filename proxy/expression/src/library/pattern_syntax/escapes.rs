@@ -21,7 +21,6 @@ impl Translator<'_> {
             }
             'b' if !in_class => self.out.push_str(r"(?-u:\b)"),
             'B' if !in_class => self.out.push_str(r"\B"),
-            'C' if !in_class => self.out.push_str(r"(?s:.)"),
             _ if character.is_ascii_punctuation() => {
                 self.out.push_str(&regex::escape(&character.to_string()));
             }

@@ -61,7 +61,10 @@ fn offset(zone: &str, time: i64) -> Option<i64> {
         return named_offset(zone, time);
     };
     let negative = zone.starts_with('-');
-    let hours: i64 = hours.parse().ok().filter(|hours: &i64| hours.abs() <= 24)?;
+    let hours: i64 = hours
+        .parse()
+        .ok()
+        .filter(|hours: &i64| hours.abs() < 1_000)?;
     let minutes: i64 = minutes
         .parse()
         .ok()
