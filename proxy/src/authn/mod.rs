@@ -24,7 +24,7 @@ mod named_claim;
 mod passthrough;
 mod requester;
 mod reserved;
-mod strict_json;
+pub(crate) mod strict_json;
 mod token;
 
 use std::{

@@ -1,6 +1,9 @@
 //! kube-apiserver's `AuthenticationConfiguration` file, read strictly: what it does not know is
 //! an error, as it is there.
 
+mod shape;
+mod text;
+
 use oidcproxy_crds::v1alpha1::{
     authentication::{
         Anonymous, AudienceMatchPolicy, ClaimMappings, ClaimValidationRule, UserValidationRule,
@@ -10,6 +13,8 @@ use oidcproxy_crds::v1alpha1::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use text::one_line;
 
 const API_VERSIONS: [&str; 3] = [
     "apiserver.config.k8s.io/v1",
@@ -81,18 +86,12 @@ struct Issuer {
 /// Reads a file's text into the part of the settings that it holds.
 pub(crate) fn parse(text: &str) -> Result<AuthenticationSettings, AuthenticationConfigError> {
     use AuthenticationConfigError as Error;
-    let mut document: Value = serde_saphyr::from_str(text)
-        .map_err(|error| Error::Decode(one_line(&error.to_string())))?;
-    drop_nulls(&mut document);
+    let mut document = text::read(text)?;
+    let unknown = shape::fit(&mut document)?;
     fill_required(&mut document);
-    let mut unknown = None;
-    let mut note = |path: serde_ignored::Path<'_>| {
-        unknown.get_or_insert_with(|| field_path(&path));
-    };
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
-    let noted = serde_ignored::Deserializer::new(tracked, &mut note);
-    let decoded = AuthenticationConfiguration::deserialize(noted);
+    let decoded = AuthenticationConfiguration::deserialize(tracked);
     let configuration = decoded.map_err(|error| {
         let (path, error) = (track.path(), one_line(&error.to_string()));
         Error::Decode(format!("{path}: {error}"))
@@ -160,34 +159,6 @@ fn issuer_settings(
     })
 }
 
-/// `jwt[0].issuer.url`, as kube-apiserver writes it.
-fn field_path(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
-        Path::Map { parent, key } => match field_path(parent) {
-            parent if parent.is_empty() => key.clone(),
-            parent => format!("{parent}.{key}"),
-        },
-        Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => field_path(parent),
-    }
-}
-
-/// Go leaves a field alone that is `null`; serde takes it for a value of the wrong type.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
-}
-
 /// Go takes a field that is missing for an empty one, and leaves it to the rules to say where it is.
 fn fill_required(document: &mut Value) {
     let entries = list(document.get_mut("jwt"));
@@ -217,11 +188,6 @@ fn fill(object: &mut Value, field: &str, empty: &Value) {
     if let Value::Object(members) = object {
         members.entry(field).or_insert_with(|| empty.clone());
     }
-}
-
-/// A parser's message may draw the place in the text; a log line has one line.
-fn one_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -257,6 +223,9 @@ jwt:
                 "kind: AuthenticationConfig",
             ),
             ("/v1\n", "/v2\n"),
+            ("jwt:", "nothing: null\njwt:"),
+            ("claim: sub,", "claim: sub, suffix: null,"),
+            ("{claim: sub, prefix: ''}", "[sub, '']"),
             ("    url:", "    certificateAuthorityFrom: {}\n    url:"),
         ] {
             assert!(parse(&GOOD.replace(from, to)).is_err(), "{to}");
