@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 
 use http::HeaderValue;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{TokenError, fetch::DocumentClient, key_keeper::is_fetchable};
+use super::{TokenError, claims::registered, fetch::DocumentClient, key_keeper::is_fetchable};
 
 const NAMES: &str = "_claim_names";
 const SOURCES: &str = "_claim_sources";
@@ -18,48 +17,81 @@ const SOURCES: &str = "_claim_sources";
 const ANSWERS: std::ops::RangeInclusive<u16> = 200..=226;
 
 /// Where a claim is to be had.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Source {
-    #[serde(default)]
-    endpoint: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
+    endpoint: String,
+    access_token: String,
 }
 
-/// Where the groups of this token are, if not in it. Every name must have a source, whichever
-/// claim it is for.
+/// Where the groups of this token are, if not in it.
 pub(super) fn source_of(
     claims: &Map<String, Value>,
     groups_claim: Option<&str>,
 ) -> Result<Option<Source>, TokenError> {
-    let names: BTreeMap<String, Option<String>> = member(claims, NAMES)?;
-    let sources: BTreeMap<String, Option<Source>> = member(claims, SOURCES)?;
-    let mut found = None;
-    for (claim, name) in names {
-        let name = name.unwrap_or_default();
+    let sources = check_sources(claims)?;
+    // Unlike those of the check, these two names have one spelling only.
+    let (Some(groups), Some(names)) = (groups_claim, claims.get(NAMES)) else {
+        return Ok(None);
+    };
+    if claims.contains_key(groups) {
+        return Ok(None);
+    }
+    if !claims.contains_key(SOURCES) {
+        return Err(refused("there are no sources"));
+    }
+    for source in members(claims, SOURCES)?.into_iter().flatten() {
+        if let Value::Object(source) = source.1 {
+            text(source, "jwt")?;
+        }
+    }
+    let name = names.get(groups).and_then(Value::as_str);
+    let found = name.and_then(|name| sources.get(name)).cloned();
+    Ok(found.filter(|source| !source.endpoint.is_empty()))
+}
+
+/// The sources. Every name must have one, whichever claim it is for, and in whichever token.
+pub(super) fn check_sources(
+    claims: &Map<String, Value>,
+) -> Result<BTreeMap<&str, Source>, TokenError> {
+    let mut sources = BTreeMap::new();
+    for (name, source) in members(claims, SOURCES)?.into_iter().flatten() {
+        let source = match source {
+            Value::Null => Source::default(),
+            Value::Object(source) => Source {
+                endpoint: text(source, "endpoint")?,
+                access_token: text(source, "access_token")?,
+            },
+            _ => return Err(TokenError::ClaimType(SOURCES)),
+        };
+        sources.insert(name.as_str(), source);
+    }
+    for name in members(claims, NAMES)?
+        .into_iter()
+        .flatten()
+        .map(|(_, name)| name)
+    {
+        let name = match name {
+            Value::Null => "",
+            Value::String(name) => name,
+            _ => return Err(TokenError::ClaimType(NAMES)),
+        };
         if name.is_empty() {
             return Err(refused("a claim has a source without a name"));
         }
-        let source = sources
-            .get(&name)
-            .ok_or_else(|| refused("a source does not exist"))?;
-        if Some(claim.as_str()) == groups_claim {
-            found.clone_from(source);
+        if !sources.contains_key(name) {
+            return Err(refused("a source does not exist"));
         }
     }
-    let inline = groups_claim.is_some_and(|claim| claims.contains_key(claim));
-    let has_endpoint =
-        |source: &Source| source.endpoint.as_ref().is_some_and(|url| !url.is_empty());
-    Ok(found.filter(|source| !inline && has_endpoint(source)))
+    Ok(sources)
 }
 
 /// Fetches the token that holds the claims; nothing in it is verified so far.
 pub(super) async fn fetch(client: &DocumentClient, source: &Source) -> Result<String, TokenError> {
-    let endpoint = source.endpoint.as_deref().unwrap_or_default();
+    let endpoint = source.endpoint.as_str();
     if !is_fetchable(endpoint) {
         return Err(refused("the endpoint is not an https URL"));
     }
-    let token = source.access_token.as_deref().unwrap_or_default();
+    let token = source.access_token.as_str();
     let authorization = if token.is_empty() {
         None
     } else {
@@ -74,13 +106,24 @@ pub(super) async fn fetch(client: &DocumentClient, source: &Source) -> Result<St
     String::from_utf8(body.to_vec()).map_err(|_| refused("the answer is not a token"))
 }
 
-fn member<T: Default + for<'de> Deserialize<'de>>(
-    claims: &Map<String, Value>,
+/// The members of a claim that is an object; nothing if there is none.
+fn members<'a>(
+    claims: &'a Map<String, Value>,
     name: &'static str,
-) -> Result<T, TokenError> {
-    match super::claims::registered(claims, name) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => T::deserialize(value).map_err(|_| TokenError::ClaimType(name)),
+) -> Result<Option<&'a Map<String, Value>>, TokenError> {
+    match registered(claims, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(members)) => Ok(Some(members)),
+        Some(_) => Err(TokenError::ClaimType(name)),
+    }
+}
+
+/// A member of a source, which Go finds in any case.
+fn text(source: &Map<String, Value>, name: &str) -> Result<String, TokenError> {
+    match registered(source, name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(TokenError::ClaimType(SOURCES)),
     }
 }
 
@@ -96,7 +139,7 @@ mod tests {
 
     fn endpoint(claims: &Value) -> Result<Option<String>, TokenError> {
         let found = source_of(claims.as_object().unwrap(), Some("groups"))?;
-        Ok(found.and_then(|source| source.endpoint))
+        Ok(found.map(|source| source.endpoint))
     }
 
     fn claims(names: &Value, sources: &Value) -> Value {
@@ -114,6 +157,9 @@ mod tests {
         assert_eq!(endpoint(&other).unwrap(), None);
         let nothing = claims(&json!(null), &json!(null));
         assert_eq!(endpoint(&nothing).unwrap(), None);
+        let loud = json!({"s": {"EndPoint": "https://id.example.com/g"}});
+        let loud = claims(&json!({"groups": "s"}), &loud);
+        assert!(endpoint(&loud).unwrap().is_some());
         let aggregated = claims(&json!({"groups": "s"}), &json!({"s": {"JWT": "a.b.c"}}));
         assert_eq!(endpoint(&aggregated).unwrap(), None);
     }
@@ -127,8 +173,16 @@ mod tests {
             (json!({"other": 1}), json!({})),
             (json!([]), json!({})),
             (json!({"other": "s"}), json!({"s": {"endpoint": 1}})),
+            (json!({"groups": "s"}), json!({"s": {"JWT": 1}})),
+            (json!({}), json!({"s": []})),
         ] {
             assert!(endpoint(&claims(&names, &sources)).is_err(), "{names}");
+        }
+        for names in [json!({}), json!(null)] {
+            assert!(
+                endpoint(&json!({"_claim_names": names})).is_err(),
+                "{names}"
+            );
         }
     }
 }

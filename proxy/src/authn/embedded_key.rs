@@ -11,6 +11,11 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::TokenError;
 use crate::base64url::decode_leniently;
 
+/// What is text in a key, if it is there.
+const MEMBERS: [&str; 11] = [
+    "kty", "kid", "use", "alg", "crv", "n", "e", "x", "y", "x5t", "x5t#S256",
+];
+
 /// Refuses a `jwk` that is no public key and an `x5c` that holds no certificates.
 pub(super) fn check(header: &Map<String, Value>) -> Result<(), TokenError> {
     let jwk = header.get("jwk").filter(|jwk| !jwk.is_null());
@@ -27,16 +32,23 @@ pub(super) fn check(header: &Map<String, Value>) -> Result<(), TokenError> {
 
 fn is_public_key(jwk: &Value) -> bool {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let number = |name: &str| {
-        let bytes = decode_leniently(text(name)?)?;
-        (!bytes.is_empty()).then_some(bytes)
-    };
-    let is_private = jwk.get("d").is_some_and(|d| !d.is_null());
-    if is_private || jwk.get("x5c").is_some_and(|chain| !is_chain(chain)) {
+    let number = |name: &str| decode_leniently(text(name)?);
+    let is_set = |name: &str| jwk.get(name).is_some_and(|value| !value.is_null());
+    if !MEMBERS
+        .iter()
+        .all(|name| !is_set(name) || text(name).is_some())
+        || is_set("d")
+        || is_set("x5u")
+        || jwk.get("x5c").is_some_and(|chain| !is_chain(chain))
+        || !is_digest(text("x5t"), 20)
+        || !is_digest(text("x5t#S256"), 32)
+    {
         return false;
     }
     match text("kty") {
-        Some("RSA") => number("n").is_some() && number("e").is_some(),
+        Some("RSA") => {
+            number("n").is_some() && number("e").is_some_and(|e| e.iter().any(|byte| *byte != 0))
+        }
         Some("EC") => {
             let (Some(curve), Some(x), Some(y)) = (text("crv"), number("x"), number("y")) else {
                 return false;
@@ -49,9 +61,18 @@ fn is_public_key(jwk: &Value) -> bool {
                 _ => false,
             }
         }
-        Some("OKP") => text("crv") == Some("Ed25519") && number("x").is_some_and(|x| x.len() == 32),
+        Some("OKP") => text("crv") == Some("Ed25519") && number("x").is_some(),
         _ => false,
     }
+}
+
+/// Nothing, or a certificate's digest, in bytes or in hexadecimal.
+fn is_digest(text: Option<&str>, bytes: usize) -> bool {
+    text.is_none_or(|text| {
+        text.is_empty()
+            || decode_leniently(text)
+                .is_some_and(|digest| digest.len() == bytes || digest.len() == 2 * bytes)
+    })
 }
 
 fn is_chain(chain: &Value) -> bool {
@@ -95,6 +116,10 @@ mod tests {
             elsewhere,
             json!({"kty": "oct", "k": "AAAA"}),
             json!({"kty": "RSA", "e": "AQAB"}),
+            json!({"kty": "RSA", "n": "sXch", "e": "AA"}),
+            json!({"kty": "RSA", "n": "sXch", "e": "AQAB", "kid": 1}),
+            json!({"kty": "RSA", "n": "sXch", "e": "AQAB", "x5t": "AAAA"}),
+            json!({"kty": "RSA", "n": "sXch", "e": "AQAB", "x5u": "https://id.example.com"}),
             json!({"kty": "AKP"}),
             json!({}),
             json!("x"),

@@ -188,6 +188,7 @@ impl IssuerAuthenticator {
             return Err(distributed::refused("the answer is of another issuer"));
         }
         let mut signed = self.verify_signed(&token).await?;
+        distributed::check_sources(&signed.claims)?;
         let claim = self.mapping.groups_claim().unwrap_or_default();
         let groups = signed.claims.remove(claim);
         groups.ok_or_else(|| distributed::refused("the answer does not hold the claim"))

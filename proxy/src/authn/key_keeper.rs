@@ -51,6 +51,15 @@ pub(crate) enum DiscoveryError {
 struct DiscoveryDocument {
     issuer: String,
     jwks_uri: String,
+    // Not used, but whoever writes something else there is no issuer to kube-apiserver.
+    #[serde(rename = "authorization_endpoint")]
+    _authorization_endpoint: Option<String>,
+    #[serde(rename = "token_endpoint")]
+    _token_endpoint: Option<String>,
+    #[serde(rename = "userinfo_endpoint")]
+    _userinfo_endpoint: Option<String>,
+    #[serde(rename = "id_token_signing_alg_values_supported")]
+    _signing_algorithms: Option<Vec<Option<String>>>,
 }
 
 /// An address that may be fetched and, being an issuer's text, may be kept.
