@@ -1,7 +1,8 @@
 //! The vectors of `tests/vectors/oidc-vectors.json`: tokens, configurations and HTTP requests, with what kube-apiserver's
 //! own packages made of each, played against the proxy's binary over real sockets.
 //!
-//! Those of `more-vectors.json` were written by what its sources say, not by running it.
+//! Those of `more-vectors.json` that begin with `seen-` were observed in the same way; the others were written by what its
+//! sources say, not by running it.
 //!
 //! `OIDC_VECTORS` names another file of the same format; `OIDC_VECTORS_ONLY` picks vectors by a part of their names.
 
