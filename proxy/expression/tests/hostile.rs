@@ -33,6 +33,20 @@ fn run(source: &str) -> Result<Result<Value, EvaluationError>, CompileError> {
     thread.expect("a thread").join().expect("no panic")
 }
 
+/// A sort may panic over an order that is none.
+#[test]
+fn what_has_no_order_is_sorted_all_the_same() {
+    let some = "dyn(claims.numbers).slice(0, 300)";
+    for key in [
+        "n > 150.0 ? 0.0 / 0.0 : -n",
+        "n > 150.0 ? n * 0.0 : -n * 0.0",
+    ] {
+        let sorted = run(&format!("{some}.map(n, {key}).sort().size() == 300"));
+        let sorted = sorted.expect("an expression").expect("a value");
+        assert_eq!(sorted, Value::Bool(true), "{key}");
+    }
+}
+
 #[test]
 fn expensive_evaluations_are_stopped() {
     let doubled = (0..40).fold("'aaaaaaaaaaaaaaaa'".to_owned(), |text, _| {
