@@ -1,17 +1,16 @@
 //! The pods. Nothing of the settings is in here: the proxies take new ones in while they run.
 
+mod volumes;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
-            DownwardAPIVolumeFile, HTTPGetAction, KeyToPath, ObjectFieldSelector,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
-            ServiceAccountTokenProjection, TopologySpreadConstraint, Volume, VolumeMount,
-            VolumeProjection,
+            Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+            TopologySpreadConstraint,
         },
     },
     apimachinery::pkg::{
@@ -21,21 +20,14 @@ use k8s_openapi::{
     },
 };
 
+use self::volumes::{SERVING_PATH, mounts, volumes};
 use super::{ADMIN, ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
 use crate::controller::{
     identity::Identity,
     resolve::{Resolved, Scaling},
-    validate::audit::{AuditWebhook, WEBHOOK_MOUNT},
 };
 
 const CONTAINER: &str = "proxy";
-const SERVING: &str = "serving";
-const SERVING_PATH: &str = "/etc/oidc-proxy/serving";
-/// Where the proxy looks for Secrets that its settings speak of.
-const MOUNTS_PATH: &str = "/etc/oidc-proxy";
-const TOKEN: &str = "token";
-const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-const TOKEN_SECONDS: i64 = 600;
 const NON_ROOT: i64 = 65_532;
 
 /// For what a leaving pod does beside waiting.
@@ -190,121 +182,6 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn mount(name: &str, path: &str) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
-}
-
-/// The certificate; of somebody else's Secret nothing more than that.
-fn mounts(resolved: &Resolved) -> Vec<VolumeMount> {
-    let mut mounts = vec![
-        // A directory: a file mounted by subPath never changes again.
-        mount(SERVING, SERVING_PATH),
-        mount(TOKEN, TOKEN_PATH),
-    ];
-    if resolved.audit_webhook.is_some() {
-        let path = format!("{MOUNTS_PATH}/{WEBHOOK_MOUNT}");
-        mounts.push(mount(WEBHOOK_MOUNT, &path));
-    }
-    mounts
-}
-
-fn volumes(resolved: &Resolved) -> Vec<Volume> {
-    let mut volumes = vec![serving_volume(resolved), token_volume()];
-    volumes.extend(resolved.audit_webhook.as_ref().map(webhook_volume));
-    volumes
-}
-
-/// Under one name, whatever the key is called.
-fn webhook_volume(webhook: &AuditWebhook) -> Volume {
-    Volume {
-        name: WEBHOOK_MOUNT.into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(webhook.secret.clone()),
-            default_mode: Some(0o440),
-            items: Some(vec![KeyToPath {
-                key: webhook.key.clone(),
-                path: "kubeconfig".into(),
-                mode: None,
-            }]),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-fn serving_volume(resolved: &Resolved) -> Volume {
-    let provided = resolved.provided.as_ref();
-    let item = |key: &str| KeyToPath {
-        key: key.to_owned(),
-        path: key.to_owned(),
-        mode: None,
-    };
-    Volume {
-        name: SERVING.into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(provided.map_or_else(
-                || resolved.identity.serving_secret(),
-                |provided| provided.secret.clone(),
-            )),
-            default_mode: Some(0o440),
-            items: provided.map(|_| vec![item("tls.crt"), item("tls.key")]),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-/// What an automounted token would be, but with ten minutes instead of a year.
-fn token_volume() -> Volume {
-    Volume {
-        name: TOKEN.into(),
-        projected: Some(ProjectedVolumeSource {
-            default_mode: Some(0o440),
-            sources: Some(vec![
-                VolumeProjection {
-                    service_account_token: Some(ServiceAccountTokenProjection {
-                        expiration_seconds: Some(TOKEN_SECONDS),
-                        path: "token".into(),
-                        audience: None,
-                    }),
-                    ..VolumeProjection::default()
-                },
-                VolumeProjection {
-                    config_map: Some(ConfigMapProjection {
-                        name: "kube-root-ca.crt".into(),
-                        items: Some(vec![KeyToPath {
-                            key: "ca.crt".into(),
-                            path: "ca.crt".into(),
-                            mode: None,
-                        }]),
-                        optional: None,
-                    }),
-                    ..VolumeProjection::default()
-                },
-                VolumeProjection {
-                    downward_api: Some(DownwardAPIProjection {
-                        items: Some(vec![DownwardAPIVolumeFile {
-                            path: "namespace".into(),
-                            field_ref: Some(ObjectFieldSelector {
-                                api_version: Some("v1".into()),
-                                field_path: "metadata.namespace".into(),
-                            }),
-                            ..DownwardAPIVolumeFile::default()
-                        }]),
-                    }),
-                    ..VolumeProjection::default()
-                },
-            ]),
-        }),
-        ..Volume::default()
-    }
-}
-
 fn spread(identity: &Identity, domain: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
@@ -342,171 +219,4 @@ fn filled<T: Clone>(list: &[T]) -> Option<Vec<T>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::controller::resolve::tests::resolved;
-
-    fn built(spec: Value) -> Value {
-        serde_json::to_value(build(&resolved(spec), "account-1")).unwrap()
-    }
-
-    #[test]
-    fn the_pod_is_restricted() {
-        let pod = &built(json!({}))["spec"]["template"]["spec"];
-        assert_eq!(pod["automountServiceAccountToken"], false);
-        assert_eq!(pod["enableServiceLinks"], false);
-        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["securityContext"]["runAsUser"], 65_532);
-        assert_eq!(
-            pod["securityContext"]["seccompProfile"]["type"],
-            "RuntimeDefault"
-        );
-        let context = &pod["containers"][0]["securityContext"];
-        assert_eq!(context["allowPrivilegeEscalation"], false);
-        assert_eq!(context["readOnlyRootFilesystem"], true);
-        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
-        assert_eq!(pod["terminationGracePeriodSeconds"], 45);
-    }
-
-    #[test]
-    fn the_container_is_called_as_agreed() {
-        let container = &built(json!({}))["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(
-            container["args"],
-            json!([
-                "--oidc-proxy=auth/corp",
-                "--secure-port=6443",
-                "--readiness-probe-port=8080",
-                "--tls-cert-file=/etc/oidc-proxy/serving/tls.crt",
-                "--tls-private-key-file=/etc/oidc-proxy/serving/tls.key",
-            ])
-        );
-        assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/ready");
-        assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/live");
-        assert_eq!(
-            container["resources"]["requests"],
-            json!({"cpu": "50m", "memory": "32Mi"})
-        );
-        assert_eq!(container["resources"]["limits"], json!({"memory": "256Mi"}));
-    }
-
-    #[test]
-    fn the_token_is_short_lived_and_the_authority_is_not_mounted() {
-        let volumes = &built(json!({}))["spec"]["template"]["spec"]["volumes"];
-        assert_eq!(volumes[0]["secret"]["secretName"], "corp-serving");
-        let sources = &volumes[1]["projected"]["sources"];
-        assert_eq!(
-            sources[0]["serviceAccountToken"],
-            json!({"path": "token", "expirationSeconds": 600})
-        );
-        assert_eq!(sources[1]["configMap"]["name"], "kube-root-ca.crt");
-        assert!(!volumes.to_string().contains("corp-ca"));
-    }
-
-    #[test]
-    fn somebody_elses_certificate_is_mounted_as_it_is() {
-        let spec =
-            json!({"serving": {"certificate": {"source": "Secret", "secret": {"name": "tls"}}}});
-        let volumes = &built(spec)["spec"]["template"]["spec"]["volumes"];
-        assert_eq!(
-            volumes[0]["secret"],
-            json!({"secretName": "tls", "defaultMode": 0o440, "items": [
-                {"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"},
-            ]})
-        );
-    }
-
-    #[test]
-    fn the_audit_webhook_has_a_mount() {
-        let mut resolved = resolved(json!({}));
-        resolved.audit_webhook = Some(AuditWebhook {
-            secret: "webhook".into(),
-            key: "config".into(),
-            hash: "sha256:1".into(),
-            port: 443,
-        });
-        let deployment = serde_json::to_value(build(&resolved, "account-1")).unwrap();
-        let pod = &deployment["spec"]["template"]["spec"];
-        assert_eq!(
-            pod["volumes"][2],
-            json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "items": [{"key": "config", "path": "kubeconfig"}]}})
-        );
-        assert_eq!(
-            pod["containers"][0]["volumeMounts"][2],
-            json!({"name": "audit-webhook", "mountPath": "/etc/oidc-proxy/audit-webhook", "readOnly": true})
-        );
-        assert!(!pod.to_string().contains("sha256:1"));
-    }
-
-    #[test]
-    fn settings_do_not_touch_the_template() {
-        let template = |spec| built(spec)["spec"]["template"].clone();
-        let other = json!({
-            "authentication": {"reservedPrefixes": ["x:"]},
-            "impersonation": {"clientRequests": "Deny"},
-            "serving": {"hostnames": ["k8s.example.com"], "tls": {"minVersion": "VersionTLS13"}},
-        });
-        assert_eq!(template(json!({})), template(other));
-    }
-
-    #[test]
-    fn another_account_needs_other_pods() {
-        let template = |account| build(&resolved(json!({})), account).spec.unwrap().template;
-        assert_eq!(template("account-1"), template("account-1"));
-        assert_ne!(template("account-1"), template("account-2"));
-    }
-
-    #[test]
-    fn what_is_given() {
-        let deployment = built(json!({"deployment": {
-            "replicas": 3, "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high",
-            "podLabels": {"team": "auth"}, "podAnnotations": {"note": "x"}, "imagePullSecrets": [{"name": "pull"}],
-            "topologySpreadConstraints": [], "resources": {"requests": {"cpu": "1"}},
-        }}));
-        assert_eq!(deployment["spec"]["replicas"], 3);
-        let metadata = &deployment["spec"]["template"]["metadata"];
-        assert_eq!(metadata["labels"]["team"], "auth");
-        assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "corp");
-        assert_eq!(
-            metadata["annotations"],
-            json!({"note": "x", "oidcproxy.dev/service-account-uid": "account-1"})
-        );
-        let pod = &deployment["spec"]["template"]["spec"];
-        assert_eq!(pod["nodeSelector"], json!({"a": "b"}));
-        assert_eq!(pod["topologySpreadConstraints"], json!([]));
-        assert_eq!(pod["priorityClassName"], "high");
-        assert_eq!(pod["imagePullSecrets"], json!([{"name": "pull"}]));
-        assert_eq!(
-            pod["containers"][0]["resources"],
-            json!({"requests": {"cpu": "1"}})
-        );
-    }
-
-    #[test]
-    fn pods_are_spread_and_an_autoscaler_counts_them() {
-        let spec = &built(json!({"deployment": {"autoscaling": {"maxReplicas": 3}}}))["spec"];
-        assert!(spec.get("replicas").is_none());
-        let spread = &spec["template"]["spec"]["topologySpreadConstraints"];
-        let domains = [&spread[0]["topologyKey"], &spread[1]["topologyKey"]];
-        assert_eq!(
-            domains,
-            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-        );
-        assert_eq!(spread[1]["whenUnsatisfiable"], "ScheduleAnyway");
-    }
-
-    #[test]
-    fn the_rollout_keeps_every_pod() {
-        let deployment = built(json!({}));
-        assert_eq!(
-            deployment["spec"]["strategy"]["rollingUpdate"],
-            json!({"maxUnavailable": 0, "maxSurge": 1})
-        );
-        assert_eq!(
-            deployment["spec"]["selector"]["matchLabels"],
-            json!({"app.kubernetes.io/name": "oidc-proxy", "app.kubernetes.io/instance": "corp"})
-        );
-    }
-}
+mod tests;
