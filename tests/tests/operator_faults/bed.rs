@@ -28,7 +28,7 @@ pub(crate) const HOME: &str = "default";
 pub(crate) const SOON: Duration = Duration::from_secs(150);
 const ACCOUNT: &str = "operator";
 /// Where the operators may work.
-const ALLOWED: [&str; 18] = [
+const ALLOWED: [&str; 19] = [
     "f-back-off",
     "f-change",
     "f-cut-off",
@@ -46,6 +46,7 @@ const ALLOWED: [&str; 18] = [
     "f-root",
     "f-steady",
     "f-sweep",
+    "f-turns",
     "f-vanished",
 ];
 /// By which those lead that run as processes.

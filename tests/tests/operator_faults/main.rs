@@ -17,3 +17,4 @@ mod older_definition;
 mod operator;
 mod orphans;
 mod steady;
+mod turns;

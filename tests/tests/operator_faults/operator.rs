@@ -29,6 +29,11 @@ impl Operator {
 
     /// One that honours this namespace alone.
     pub(crate) fn start_in(bed: &Bed, namespace: &'static str) -> Self {
+        Self::start_with(bed, namespace, "proxy:test")
+    }
+
+    /// One whose proxies are of this image.
+    pub(crate) fn start_with(bed: &Bed, namespace: &'static str, image: &'static str) -> Self {
         let metrics = Metrics::default();
         let shown = metrics.clone();
         let (kill, killed) = oneshot::channel();
@@ -42,7 +47,7 @@ impl Operator {
                 let client = api.client(&token).await.unwrap();
                 let options = Options {
                     namespaces: Namespaces::Listed([namespace.to_owned()].into()),
-                    proxy_image: "proxy:test".into(),
+                    proxy_image: image.into(),
                     image_pull_policy: None,
                     cluster_domain: "cluster.local".into(),
                     allow_image_override: false,
