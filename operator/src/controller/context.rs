@@ -1,6 +1,6 @@
 //! What all passes share.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use kube::{
     Client, Resource as _,
@@ -19,7 +19,7 @@ use super::{
     refusal::Reason,
     self_test::SelfTest,
     service_account_issuer::ServiceAccountIssuer,
-    status::is_true,
+    status::{damper::Damper, is_true},
     transition::Transitions,
 };
 use crate::{events::Events, metrics::Metrics};
@@ -46,6 +46,7 @@ pub struct Context {
     pub(super) self_test: SelfTest,
     pub(super) service_account_issuer: ServiceAccountIssuer,
     pub(super) pace: Pace,
+    pub(super) damper: Damper,
 }
 
 impl Context {
@@ -64,11 +65,13 @@ impl Context {
             self_test: SelfTest::default(),
             service_account_issuer: ServiceAccountIssuer::default(),
             pace: Pace::default(),
+            damper: Damper::default(),
         }
     }
 
     pub(super) fn forget(&self, identity: &Identity) {
         self.pace.forget(&identity.uid);
+        self.damper.forget(&identity.uid);
         self.turns.end(&identity.uid);
         self.transitions.forget(&identity.uid);
         self.self_test.forget(&identity.uid);
@@ -83,6 +86,7 @@ impl Context {
             .filter_map(|object| object.extra.uid.clone())
             .collect();
         self.pace.retain(&uids);
+        self.damper.retain(&uids);
         self.transitions.retain(&uids);
         self.self_test.retain(&uids);
         self.memories.retain(&uids);
@@ -104,17 +108,19 @@ impl Context {
     }
 
     /// When to look again: soon while something is under way, else now and then; pods and the
-    /// clock do not report themselves.
+    /// clock do not report themselves. What is held back is said as soon as it may be.
     pub(super) fn next(
         &self,
         identity: &Identity,
         status: &OidcProxyStatus,
         result: Result<(), Error>,
+        held: Option<Duration>,
     ) -> Result<Action, Error> {
+        let at = |wait: Duration| Action::requeue(held.map_or(wait, |held| held.min(wait)));
         match result {
             Err(Error::Refused(refusal)) if refusal.reason == Reason::NamespaceNotAllowed => {
                 self.pace.settled(&identity.uid);
-                Ok(Action::await_change())
+                Ok(held.map_or_else(Action::await_change, Action::requeue))
             }
             Err(error) if error.is_stalled() => {
                 let steady = self.pace.settled(&identity.uid);
@@ -124,13 +130,13 @@ impl Context {
                     "{error}"
                 );
                 let foreign = error.is_foreign();
-                Ok(Action::requeue(if foreign { FOREIGN } else { steady }))
+                Ok(at(if foreign { FOREIGN } else { steady }))
             }
             Err(error) => Err(error),
             Ok(()) if is_true(status, types::READY) && !is_true(status, types::RECONCILING) => {
-                Ok(Action::requeue(self.pace.settled(&identity.uid)))
+                Ok(at(self.pace.settled(&identity.uid)))
             }
-            Ok(()) => Ok(Action::requeue(self.pace.not_ready(&identity.uid))),
+            Ok(()) => Ok(at(self.pace.not_ready(&identity.uid))),
         }
     }
 }

@@ -116,7 +116,7 @@ async fn pass(object: &Guarded, context: &Context, news: &mut News) -> Result<Pa
     let status = writer.status();
     report::measure(context, &identity, &status);
     Ok(Passed {
-        action: context.next(&identity, &status, result?)?,
+        action: context.next(&identity, &status, result?, writer.held())?,
         stalled: status::is_true(&status, types::STALLED),
     })
 }
@@ -142,7 +142,7 @@ async fn look(
         }
     }
     match writer
-        .publish_progress(&progress)
+        .publish_progress(&progress, &context.damper)
         .await
         .map_err(Error::from)
     {

@@ -2,6 +2,7 @@
 //! never from what was only prepared.
 
 mod conditions;
+pub mod damper;
 mod endpoint;
 mod ready;
 mod refused;

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use http::{Method, Request, Response};
 use kube::{Client, client::Body};
-use oidcproxy_crds::OidcProxy;
+use oidcproxy_crds::{OidcProxy, state::IssuerState};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tower_test::mock;
@@ -12,6 +12,7 @@ use tower_test::mock;
 use super::{
     apply::{Applier, Memory, Turns},
     build::{self, Surroundings, grants},
+    status::damper::Damper,
     *,
 };
 use crate::controller::{
@@ -252,11 +253,48 @@ async fn the_status_carries_its_resource_version_and_says_nothing_twice() {
         problem: Some((&refusal).into()),
         ..Progress::default()
     };
-    let lost = Error::from(writer.publish_progress(&progress).await.unwrap_err());
+    let lost = Error::from(
+        writer
+            .publish_progress(&progress, &Damper::default())
+            .await
+            .unwrap_err(),
+    );
     assert!(lost.is_conflict() && lost.problem(9).is_none());
     let bodies = served.await.unwrap();
     assert_eq!(bodies[0]["metadata"]["resourceVersion"], "1");
     assert_eq!(bodies[0]["status"]["conditions"][0]["type"], "Ready");
+}
+
+fn say_of_issuers(progress: &mut Progress, state: IssuerState) {
+    for pod in progress.pods.as_mut().unwrap().states.values_mut() {
+        pod.as_mut().unwrap().issuers[0].state = state;
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_observed_is_not_written_with_every_look() {
+    let mut seen = proxy(json!({}));
+    let mut progress = status::tests::good(json!({}));
+    say_of_issuers(&mut progress, IssuerState::Ready);
+    let before = seen.status.clone().unwrap_or_default();
+    seen.status = Some(status::derive(
+        &before,
+        &identity(),
+        3,
+        &progress,
+        k8s_now(),
+    ));
+    let stored = serde_json::to_value(&seen).unwrap();
+    // One answer: a second write would be one too many.
+    let (client, served) = scripted(vec![Step(Method::PUT, STATUS, 200, stored)]);
+    let mut writer = Writer::new(&client, &identity(), proxy(json!({})));
+    let damper = Damper::default();
+    writer.publish_progress(&progress, &damper).await.unwrap();
+    assert_eq!(writer.held(), None);
+    say_of_issuers(&mut progress, IssuerState::Failed);
+    writer.publish_progress(&progress, &damper).await.unwrap();
+    assert!(writer.held().is_some());
+    served.await.unwrap();
 }
 
 fn k8s_now() -> k8s_openapi::jiff::Timestamp {

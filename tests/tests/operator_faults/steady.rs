@@ -64,6 +64,50 @@ async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_back_and_forth_is_not_written_each_time() {
+    let _turn = TURN.lock().await;
+    let bed = Bed::new().await;
+    let operator = Operator::start(&bed);
+    bed.apply("flapping", "a.example.com").await;
+    bed.wait_settled("flapping", "at first").await;
+    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), NAMESPACE);
+    let say = async |available: &str| {
+        let status = json!({"status": {
+            "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+            "conditions": [{"type": "Available", "status": available, "reason": "Test"}],
+        }});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&status));
+        deployments
+            .patch_status("flapping", &params, &patch)
+            .await
+            .unwrap();
+    };
+    say("False").await;
+    let said = ("DeploymentAvailable", "False", "DeploymentUnavailable");
+    bed.wait_condition("flapping", said.0, said.1, said.2).await;
+
+    let (from, first) = (Instant::now(), passes(&operator));
+    for round in 0..40 {
+        say(if round % 2 == 0 { "True" } else { "False" }).await;
+        sleep(Duration::from_millis(400)).await;
+    }
+    let (lasted, looks) = (from.elapsed(), passes(&operator) - first);
+    say("True").await;
+    bed.wait_condition("flapping", "DeploymentAvailable", "True", "Available")
+        .await;
+    let written = bed.api.seen().into_iter().filter(|asked| {
+        asked.at >= from && asked.at < from + lasted && asked.target.contains("flapping/status")
+    });
+    let written = written.count();
+    let allowed = 1 + usize::try_from(lasted.as_secs() / 10).unwrap();
+    println!("{looks} looks and {written} writes within {lasted:.1?}");
+    assert!(looks > 2 * allowed as u64, "{looks} looks");
+    assert!(written <= allowed, "{written} writes within {lasted:?}");
+    bed.remove("flapping").await;
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_is_no_longer_honoured_keeps_its_rights_until_the_object_goes() {
     let bed = Bed::new("f-left").await;
     let operator = Operator::start(&bed);

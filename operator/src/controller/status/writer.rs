@@ -1,10 +1,12 @@
 //! Writes the status: by resource version, and only when it says something new.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use oidcproxy_crds::{OidcProxy, OidcProxyStatus};
 
-use super::{Problem, Progress, derive, first_sight, refused};
+use super::{Problem, Progress, damper::Damper, derive, first_sight, refused};
 use crate::controller::{
     apply,
     identity::{Identity, MANAGER},
@@ -15,6 +17,7 @@ pub struct Writer {
     api: Api<OidcProxy>,
     identity: Identity,
     current: OidcProxy,
+    held: Option<Duration>,
 }
 
 impl Writer {
@@ -24,6 +27,7 @@ impl Writer {
             api: Api::namespaced(client.clone(), &identity.namespace),
             identity: identity.clone(),
             current,
+            held: None,
         }
     }
 
@@ -58,10 +62,30 @@ impl Writer {
         self.publish(next).await
     }
 
-    /// Publishes what this pass has come to.
-    pub async fn publish_progress(&mut self, progress: &Progress) -> Result<(), apply::Error> {
+    /// Publishes what this pass has come to. What was only observed may have to wait, see
+    /// [`Writer::held`].
+    pub async fn publish_progress(
+        &mut self,
+        progress: &Progress,
+        damper: &Damper,
+    ) -> Result<(), apply::Error> {
         let next = self.derive(progress);
-        self.publish(next).await
+        let (stored, uid) = (self.status(), self.identity.uid.clone());
+        if stored == next {
+            return Ok(());
+        }
+        self.held = damper.holds_back(&uid, &stored, &next, Instant::now());
+        if self.held.is_some() {
+            return Ok(());
+        }
+        self.publish(next).await?;
+        damper.note(&uid, Instant::now());
+        Ok(())
+    }
+
+    /// How long what was observed has to wait before it may be published.
+    pub fn held(&self) -> Option<Duration> {
+        self.held
     }
 
     /// Says what is wrong where nothing else can be published.
