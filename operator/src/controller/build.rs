@@ -29,9 +29,11 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
+use oidcproxy_crds::v1alpha1::Settings;
 
 pub use self::{
     cluster_role::{Grant, granted, grants},
+    deployment::mounted,
     pod_monitor::pod_monitor,
     tls_route::tls_route,
 };
@@ -135,8 +137,12 @@ pub fn foundation(
     }
 }
 
-/// The workload.
-pub fn workload(resolved: &Resolved, published: &Published) -> Workload<Prepared> {
+/// The workload, for pods that run with these settings.
+pub fn workload(
+    resolved: &Resolved,
+    settings: &Settings,
+    published: &Published,
+) -> Workload<Prepared> {
     Workload {
         trust: published
             .ca_bundle
@@ -145,7 +151,7 @@ pub fn workload(resolved: &Resolved, published: &Published) -> Workload<Prepared
         kubeconfig: kubeconfig::build(resolved, published),
         pod_disruption_budget: pod_disruption_budget::build(resolved),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::build(resolved),
-        deployment: deployment::build(resolved, &published.account_uid),
+        deployment: deployment::build(resolved, settings, &published.account_uid),
         stage: PhantomData,
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client};
 use oidcproxy_crds::OidcProxyStatus;
+use url::Host;
 
 pub use self::names::{cluster_ips, load_balancer_addresses};
 use super::{apply, identity::Identity, news::News, refusal::Fault, resolve::Resolved};
@@ -68,9 +69,33 @@ pub async fn ensure(
     }
 }
 
+/// The operator's own certificate while the spec cannot be realised.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// What it says.
+    pub facts: Facts,
+    /// The roots behind it.
+    pub authorities: Authorities,
+}
+
 /// Renews the operator's own certificate as it is, while the spec cannot be realised.
-pub async fn upkeep(client: &Client, identity: &Identity, news: &mut News) -> Result<(), Error> {
-    self_issued::upkeep(client, identity, news).await
+pub async fn upkeep(
+    client: &Client,
+    identity: &Identity,
+    cluster_domain: &str,
+    published: &OidcProxyStatus,
+    news: &mut News,
+) -> Result<Option<Kept>, Error> {
+    self_issued::upkeep(client, identity, cluster_domain, published, news).await
+}
+
+/// A host as a certificate names it.
+fn bare(host: &Host<&str>) -> String {
+    match host {
+        Host::Domain(name) => (*name).to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    }
 }
 
 /// Removes the operator's own serving certificate, once no pod needs it any longer. The authority

@@ -21,6 +21,7 @@ mod service_account_issuer;
 pub mod status;
 pub mod sweep;
 mod transition;
+mod understand;
 mod unreadable;
 pub mod validate;
 pub mod watch;
@@ -36,13 +37,14 @@ use oidcproxy_crds::{
 
 use self::{
     apply::{Applier, Outcome},
-    build::Published,
+    build::{Prepared, Published, Workload},
     identity::Identity,
     news::News,
     observe::{handshake, pods::Pods},
     refusal::{Fault, Reason, Refusal},
     resolve::Resolved,
     status::{Problem, Progress, endpoint, writer::Writer},
+    understand::understand,
 };
 pub use self::{context::Context, error::Error};
 
@@ -167,6 +169,8 @@ async fn advance(
 ) -> Result<(), Error> {
     let (client, options) = (&context.client, &context.options);
     let resolved = understand(context, identity, writer.current()).await?;
+    // Whatever else this pass comes to, that is said.
+    progress.problem = resolved.running.missing().map(Problem::from);
     progress.resolved = Some(resolved.clone());
     let surroundings = observe::surroundings(client).await?;
     if resolved.has_strict_egress() && surroundings.api_endpoints.is_empty() {
@@ -175,13 +179,10 @@ async fn advance(
         progress.faults.network_policy = Some(fault);
     }
     let published = writer.status().settings;
-    let role = live_role(context, identity, &resolved.settings).await?;
-    let grants = context.transitions.grants(
-        &identity.uid,
-        published.as_ref(),
-        role.as_ref(),
-        &resolved.settings,
-    );
+    let next = resolved.running.settings();
+    let role = live_role(context, identity, next).await?;
+    let (transitions, uid) = (&context.transitions, &identity.uid);
+    let grants = transitions.grants(uid, published.as_ref(), role.as_ref(), next);
 
     let memory = context.memories.of(&identity.uid);
     let applier = Applier {
@@ -197,18 +198,14 @@ async fn advance(
         .check(client, identity, &foundation, &grants);
     if let Some(missing) = Box::pin(trying).await {
         progress.faults.rbac = Some(missing.fault());
-        if missing.holds_up(published.as_ref(), &resolved.settings) {
+        if next.is_some_and(|next| missing.holds_up(published.as_ref(), next)) {
             return Ok(());
         }
     }
     let (service, before) = (&foundation.service, writer.status());
     let issued = certificates::ensure(client, &resolved, service, &before, news).await?;
-    let bundle = issued.ca_bundle.clone();
-    let address = certificates::cluster_ips(&foundation.service)
-        .into_iter()
-        .next();
     let published = Published {
-        ca_bundle: bundle.clone(),
+        ca_bundle: issued.ca_bundle.clone(),
         endpoint: endpoint(&resolved, &foundation.service),
         server_name: issued.server_name.clone(),
         account_uid: foundation
@@ -225,32 +222,69 @@ async fn advance(
         let message = "the installed CRD is older than the operator and drops fields of status.settings: update it";
         return Err(Refusal::new(Reason::SettingsPruned, message).into());
     }
+    // Pods without settings would serve nobody.
+    if let Some(settings) = next {
+        let workload = build::workload(&resolved, settings, &published);
+        let applying = run(context, &applier, &resolved, workload, progress, news);
+        Box::pin(applying).await?;
+        let target = handshake::Target {
+            address: None,
+            port: resolved.port,
+            name: &published.server_name,
+            ca_bundle: published.ca_bundle.as_deref(),
+            serving: &settings.serving,
+        };
+        Box::pin(look_at(context, identity, progress, target)).await?;
+        leave_behind(context, &resolved, settings, progress).await?;
+    }
+    match resolved.running.missing() {
+        Some(missing) => Err(missing.clone().into()),
+        None => Ok(()),
+    }
+}
 
-    let workload = build::workload(&resolved, &published);
-    let applying = applier.workload(workload, resolved.scaling.least());
+/// The pods, and what leads to them.
+async fn run(
+    context: &Context,
+    applier: &Applier<'_>,
+    resolved: &Resolved,
+    workload: Workload<Prepared>,
+    progress: &mut Progress,
+    news: &mut News,
+) -> Result<(), Error> {
     let Outcome {
         workload,
         reverted,
         waits,
-    } = Box::pin(applying).await?;
+    } = Box::pin(applier.workload(workload, resolved.scaling.least())).await?;
     progress.waits_for_turn = waits;
     news.reverted(&reverted);
     progress.workload = Some(workload);
-    progress.faults.exposure = Box::pin(applier.exposure(&resolved, &context.optional)).await;
-    progress.faults.pod_monitor = Box::pin(applier.pod_monitor(&resolved, &context.optional)).await;
-    let pods = Pods::observe(client, identity, &context.probe).await?;
+    let optional = &context.optional;
+    progress.faults.exposure = Box::pin(applier.exposure(resolved, optional)).await;
+    progress.faults.pod_monitor = Box::pin(applier.pod_monitor(resolved, optional)).await;
+    Ok(())
+}
+
+/// What the pods say, and whether the Service leads to them.
+async fn look_at(
+    context: &Context,
+    identity: &Identity,
+    progress: &mut Progress,
+    target: handshake::Target<'_>,
+) -> Result<(), Error> {
+    let pods = Pods::observe(&context.client, identity, &context.probe).await?;
     if pods.ready() > 0 {
+        let service = progress.foundation.as_ref().map(|all| &all.service);
+        let address =
+            service.and_then(|service| certificates::cluster_ips(service).into_iter().next());
         let target = handshake::Target {
             address: address.as_deref(),
-            port: resolved.port,
-            name: &published.server_name,
-            ca_bundle: bundle.as_deref(),
-            serving: &resolved.settings.serving,
+            ..target
         };
-        let shaken = Box::pin(handshake::check(&target)).await;
+        let shaken = handshake::check(&target).await;
         progress.handshake = Some(shaken.map_err(|error| error.to_string()));
     }
-    leave_behind(context, identity, &resolved, progress, &pods).await?;
     progress.pods = Some(pods);
     Ok(())
 }
@@ -258,51 +292,35 @@ async fn advance(
 /// What no pod needs any more goes: the operator's own certificate, and rights of earlier settings.
 async fn leave_behind(
     context: &Context,
-    identity: &Identity,
     resolved: &Resolved,
+    settings: &Settings,
     progress: &Progress,
-    pods: &Pods,
 ) -> Result<(), Error> {
+    let identity = &resolved.identity;
+    let Some(pods) = &progress.pods else {
+        return Ok(());
+    };
     let issued = progress.issued.as_ref();
     let facts = issued.and_then(|issued| issued.facts.as_ref());
     if let (Some(_), Some(facts)) = (&resolved.provided, facts)
         && pods.ready() > 0
-        && pods.current(&resolved.settings.revision, &facts.serial) == pods.ready()
+        && pods.current(&settings.revision, &facts.serial) == pods.ready()
     {
         certificates::retire(&context.client, identity).await?;
     }
-    if pods.all_have(&resolved.settings.revision) {
-        let transitions = &context.transitions;
-        transitions.settle(&identity.uid, &resolved.settings);
+    if pods.all_have(&settings.revision) {
+        context.transitions.settle(&identity.uid, settings);
     }
     Ok(())
-}
-
-/// The first two steps: what the spec asks for, if it may ask for it.
-async fn understand(
-    context: &Context,
-    identity: &Identity,
-    proxy: &OidcProxy,
-) -> Result<Resolved, Error> {
-    let (client, options) = (&context.client, &context.options);
-    if !options.namespaces.allows(&identity.namespace) {
-        let message =
-            "the operator does not honour OidcProxy objects in this namespace (--namespaces)";
-        return Err(Refusal::new(Reason::NamespaceNotAllowed, message).into());
-    }
-    let mut references = dereference::read(client, &identity.namespace, proxy).await?;
-    references.service_account_issuer = context.service_account_issuer.get(client).await;
-    let validated = validate::validate(proxy, identity.clone(), &references, options)?;
-    Ok(resolve::resolve(validated, options)?)
 }
 
 /// The role as it is, while pods may still need what stands in it.
 async fn live_role(
     context: &Context,
     identity: &Identity,
-    next: &Settings,
+    next: Option<&Settings>,
 ) -> Result<Option<ClusterRole>, Error> {
-    if context.transitions.is_settled(&identity.uid, next) {
+    if next.is_some_and(|next| context.transitions.is_settled(&identity.uid, next)) {
         return Ok(None);
     }
     let api: Api<ClusterRole> = Api::all(context.client.clone());
@@ -318,12 +336,16 @@ async fn look_after(
     progress: &mut Progress,
     news: &mut News,
 ) -> Result<(), Error> {
-    if progress.issued.is_none()
-        && writer.status().settings.is_some()
-        && let Err(error) = certificates::upkeep(&context.client, identity, news).await
-    {
-        let error: &dyn std::error::Error = &error;
-        tracing::warn!(error, "no upkeep of certificates");
+    if progress.issued.is_none() && writer.status().settings.is_some() {
+        let (client, domain) = (&context.client, &context.options.cluster_domain);
+        let status = writer.status();
+        match certificates::upkeep(client, identity, domain, &status, news).await {
+            Ok(kept) => progress.kept = kept,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "no upkeep of certificates");
+            }
+        }
     }
     if progress.pods.is_none() {
         progress.pods = Some(Pods::observe(&context.client, identity, &context.probe).await?);

@@ -13,6 +13,8 @@ pub enum Reason {
     SettingsTooLarge,
     /// A ConfigMap, a Secret or a key of it is not there.
     ReferenceNotFound,
+    /// It is there, and what it holds is of no use.
+    ReferenceUnusable,
     /// An object of a child's name belongs to somebody else.
     Conflict,
     /// The installed CRD is older than the operator and drops fields.
@@ -30,6 +32,7 @@ impl Reason {
             Self::NotImplemented => "NotImplemented",
             Self::SettingsTooLarge => "SettingsTooLarge",
             Self::ReferenceNotFound => "ReferenceNotFound",
+            Self::ReferenceUnusable => "ReferenceUnusable",
             Self::Conflict => "Conflict",
             Self::SettingsPruned => "SettingsPruned",
             Self::StatusRefused => "StatusRefused",

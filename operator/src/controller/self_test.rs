@@ -182,7 +182,9 @@ mod tests {
     #[test]
     fn wider_settings_wait_for_their_rights_and_not_for_ever() {
         let with = |key: &str| {
-            resolved(json!({"impersonation": {"extra": [{"key": key, "values": ["x"]}]}})).settings
+            resolved(json!({"impersonation": {"extra": [{"key": key, "values": ["x"]}]}}))
+                .settings()
+                .clone()
         };
         let (old, new) = (with("a"), with("b"));
         let tested = SelfTest::default();

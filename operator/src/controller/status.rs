@@ -19,7 +19,7 @@ use self::conditions::Conditions;
 pub use self::{endpoint::endpoint, refused::refused};
 use super::{
     build::{Applied, Foundation, Workload},
-    certificates::{Authorities, Issued},
+    certificates::{Authorities, Issued, Kept},
     identity::Identity,
     observe::pods::Pods,
     refusal::{Fault, Reason, Refusal, truncated},
@@ -36,6 +36,8 @@ pub struct Progress {
     pub foundation: Option<Foundation<Applied>>,
     /// The certificates.
     pub issued: Option<Issued>,
+    /// The certificate that is kept alive where none was asked for.
+    pub kept: Option<Kept>,
     /// The Deployment and what is published for users.
     pub workload: Option<Workload<Applied>>,
     /// What the pods say.
@@ -104,8 +106,11 @@ impl Progress {
     fn current<'a>(&'a self, previous: &'a OidcProxyStatus) -> Option<(&'a str, &'a str)> {
         let issued = self.issued.as_ref();
         let resolved = self.resolved.as_ref().filter(|_| issued.is_some());
-        let revision = resolved.map(|resolved| resolved.settings.revision.as_str());
-        let serial = issued.and_then(|issued| Some(issued.facts.as_ref()?.serial.as_str()));
+        let next = resolved.and_then(|resolved| resolved.running.settings());
+        let revision = next.map(|settings| settings.revision.as_str());
+        let facts = issued.and_then(|issued| issued.facts.as_ref());
+        let facts = facts.or_else(|| Some(&self.kept.as_ref()?.facts));
+        let serial = facts.map(|facts| facts.serial.as_str());
         let settings = previous.settings.as_ref();
         let certificate = previous.certificate.as_ref();
         Some((
@@ -149,7 +154,9 @@ pub fn derive(
     if let (Some(resolved), Some(foundation), Some(issued)) =
         (&progress.resolved, &progress.foundation, &progress.issued)
     {
-        status.settings = Some(resolved.settings.clone());
+        if let Some(settings) = resolved.running.settings() {
+            status.settings = Some(settings.clone());
+        }
         status.endpoint = Some(endpoint(resolved, &foundation.service));
         status.ca_bundle.clone_from(&issued.ca_bundle);
         if let Some(facts) = &issued.facts {
@@ -157,6 +164,9 @@ pub fn derive(
         }
         status.selector = Some(selector(identity));
         status.replicas.get_or_insert_default().desired = resolved.scaling.least();
+    }
+    if let Some(kept) = &progress.kept {
+        status.certificate = Some(certificate(&kept.facts, Some(kept.authorities)));
     }
     if let Some(workload) = &progress.workload {
         let spec = workload.deployment.spec.as_ref();
@@ -249,7 +259,8 @@ fn all_conditions(
     conditions.finish()
 }
 
-fn certificate(facts: &Facts, authorities: Option<Authorities>) -> CertificateStatus {
+/// What is published of a certificate.
+pub fn certificate(facts: &Facts, authorities: Option<Authorities>) -> CertificateStatus {
     CertificateStatus {
         not_after: Time(facts.not_after),
         serial: facts.serial.clone(),

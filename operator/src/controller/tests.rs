@@ -65,7 +65,7 @@ async fn apply_foundation(client: &Client, memory: &Memory) -> Error {
     let resolved = resolved(json!({}));
     let prepared = build::foundation(
         &resolved,
-        &grants(&resolved.settings),
+        &grants(resolved.settings()),
         &Surroundings::default(),
         &options(),
     );

@@ -30,10 +30,10 @@ impl Transitions {
         uid: &str,
         published: Option<&Settings>,
         role: Option<&ClusterRole>,
-        next: &Settings,
+        next: Option<&Settings>,
     ) -> BTreeSet<Grant> {
-        let mut wanted = grants(next);
-        if !self.is_settled(uid, next) {
+        let mut wanted = next.map(grants).unwrap_or_default();
+        if !next.is_some_and(|next| self.is_settled(uid, next)) {
             wanted.extend(published.into_iter().flat_map(grants));
             wanted.extend(role.into_iter().flat_map(granted));
         }
@@ -80,35 +80,36 @@ mod tests {
 
     #[test]
     fn old_and_new_until_settled() {
-        let (old, new) = (with("a").settings, with("b").settings);
+        let (old, new) = (with("a"), with("b"));
+        let (old, new) = (old.settings(), new.settings());
         let transitions = Transitions::default();
-        assert_eq!(transitions.grants("u", None, None, &old), grants(&old));
-        let both: BTreeSet<Grant> = grants(&old).union(&grants(&new)).cloned().collect();
-        assert_eq!(transitions.grants("u", Some(&old), None, &new), both);
-        transitions.settle("u", &old);
-        assert_eq!(transitions.grants("u", Some(&old), None, &new), both);
-        transitions.settle("u", &new);
+        assert_eq!(transitions.grants("u", None, None, Some(old)), grants(old));
+        let both: BTreeSet<Grant> = grants(old).union(&grants(new)).cloned().collect();
+        assert_eq!(transitions.grants("u", Some(old), None, Some(new)), both);
+        transitions.settle("u", old);
+        assert_eq!(transitions.grants("u", Some(old), None, Some(new)), both);
+        transitions.settle("u", new);
         assert_eq!(
-            transitions.grants("u", Some(&new), None, &new),
-            grants(&new)
+            transitions.grants("u", Some(new), None, Some(new)),
+            grants(new)
         );
         transitions.forget("u");
-        assert!(!transitions.is_settled("u", &new));
+        assert!(!transitions.is_settled("u", new));
     }
 
     #[test]
     fn an_operator_that_begins_in_between_takes_nothing_away() {
         let (old, new) = (with("a"), with("b"));
         let before = Transitions::default();
-        let both = before.grants("u", Some(&old.settings), None, &new.settings);
+        let both = before.grants("u", Some(old.settings()), None, Some(new.settings()));
         let live = role(&new, &both);
         // The new settings are published, pods still run the old ones, and this memory is empty.
         let after = Transitions::default();
-        let kept = after.grants("u", Some(&new.settings), Some(&live), &new.settings);
+        let kept = after.grants("u", Some(new.settings()), Some(&live), Some(new.settings()));
         assert_eq!(kept, both);
-        after.settle("u", &new.settings);
-        let moved = after.grants("u", Some(&new.settings), Some(&live), &new.settings);
-        assert_eq!(moved, grants(&new.settings));
+        after.settle("u", new.settings());
+        let moved = after.grants("u", Some(new.settings()), Some(&live), Some(new.settings()));
+        assert_eq!(moved, grants(new.settings()));
     }
 
     #[test]
@@ -116,9 +117,19 @@ mod tests {
         let old =
             resolved(json!({"authentication": {"tokenPassthrough": {"mode": "TokenReview"}}}));
         let new = resolved(json!({"impersonation": {"clientRequests": "Deny"}}));
-        let live = role(&old, &grants(&old.settings));
+        let live = role(&old, &grants(old.settings()));
         let begun = Transitions::default();
-        let kept = begun.grants("u", Some(&new.settings), Some(&live), &new.settings);
-        assert!(kept.is_superset(&grants(&old.settings)), "{kept:?}");
+        let kept = begun.grants("u", Some(new.settings()), Some(&live), Some(new.settings()));
+        assert!(kept.is_superset(&grants(old.settings())), "{kept:?}");
+    }
+
+    #[test]
+    fn without_settings_nothing_is_taken_away() {
+        let old = with("a");
+        let live = role(&old, &grants(old.settings()));
+        let transitions = Transitions::default();
+        let kept = transitions.grants("u", None, Some(&live), None);
+        assert_eq!(kept, grants(old.settings()));
+        assert!(transitions.grants("u", None, None, None).is_empty());
     }
 }

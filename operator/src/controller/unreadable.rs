@@ -15,7 +15,7 @@ use super::{
     identity::Identity,
     news::News,
     report::measure,
-    status::{Problem, refused},
+    status::{Problem, certificate, refused},
 };
 
 /// Says that it cannot be read, and keeps its certificate alive.
@@ -42,12 +42,27 @@ pub(super) async fn pass(
         ..Problem::of(types::SPEC_VALID, "Unreadable", message)
     };
     let generation = current.metadata.generation.unwrap_or_default();
-    let after = refused(&before, generation, &problem, Timestamp::now());
+    let mut after = refused(&before, generation, &problem, Timestamp::now());
+    let is_served = context.options.namespaces.allows(namespace);
+    let kept = if is_served {
+        let (client, domain) = (&context.client, &context.options.cluster_domain);
+        certificates::upkeep(client, identity, domain, &before, news).await
+    } else {
+        Ok(None)
+    };
+    if let Ok(Some(kept)) = &kept {
+        after.certificate = Some(certificate(&kept.facts, Some(kept.authorities)));
+    }
     if after != before {
-        let patch = json!({
-            "metadata": {"resourceVersion": current.resource_version()},
-            "status": {"observedGeneration": after.observed_generation, "conditions": after.conditions},
-        });
+        let said = OidcProxyStatus {
+            observed_generation: after.observed_generation,
+            conditions: after.conditions.clone(),
+            certificate: after.certificate.clone(),
+            ..OidcProxyStatus::default()
+        };
+        // What is not said is not there, so it stays as it is.
+        let patch =
+            json!({"metadata": {"resourceVersion": current.resource_version()}, "status": said});
         let params = PatchParams::default();
         api.patch_status(&identity.name, &params, &Patch::Merge(&patch))
             .await
@@ -55,10 +70,7 @@ pub(super) async fn pass(
         news.changed(&before, &after);
     }
     measure(context, identity, &after);
-    let is_served = context.options.namespaces.allows(namespace);
-    if is_served && after.certificate.is_some() {
-        certificates::upkeep(&context.client, identity, news).await?;
-    }
+    kept?;
     Ok(())
 }
 
@@ -71,6 +83,9 @@ fn status(object: &DynamicObject) -> OidcProxyStatus {
             .get("conditions")
             .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
             .unwrap_or_default(),
+        certificate: all
+            .get("certificate")
+            .and_then(|certificate| serde_json::from_value(certificate.clone()).ok()),
         ..OidcProxyStatus::default()
     })
 }

@@ -52,9 +52,12 @@ pub struct Validated {
     pub ca_bundle: Option<String>,
     /// The audit trail, if one is asked for.
     pub audit: Option<AuditTrail>,
+    /// What the spec refers to and cannot be used; then what is taken from there is not whole.
+    pub missing: Option<Refusal>,
 }
 
-/// Checks a spec against what the CRD's schema and rules cannot say.
+/// Checks a spec against what the CRD's schema and rules cannot say. What it refers to and cannot be
+/// used is no reason to refuse the rest.
 pub fn validate(
     proxy: &OidcProxy,
     identity: Identity,
@@ -75,9 +78,9 @@ pub fn validate(
     let audit = audit::check(spec.audit.as_ref(), references, &mut findings);
     exposure::check(spec, &mut findings);
     pods::check(spec, options, &mut findings);
-    match Refusal::of(&findings.0) {
-        Some(refusal) => Err(refusal),
-        None => Ok(Validated {
+    match Refusal::of(&findings.all()) {
+        Some(refusal) if !findings.spec.is_empty() => Err(refusal),
+        missing => Ok(Validated {
             identity,
             generation: proxy.metadata.generation.unwrap_or_default(),
             spec: spec.clone(),
@@ -86,13 +89,19 @@ pub fn validate(
             certificate_authorities,
             ca_bundle,
             audit,
+            missing,
         }),
     }
 }
 
 /// What was found so far.
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+struct Findings {
+    /// About the spec itself.
+    spec: Vec<Finding>,
+    /// About what it refers to.
+    references: Vec<Finding>,
+}
 
 impl Findings {
     fn add(
@@ -101,14 +110,40 @@ impl Findings {
         path: impl std::fmt::Display,
         message: impl std::fmt::Display,
     ) {
-        self.0.push(Finding {
-            reason,
-            message: format!("spec.{path}: {message}"),
-        });
+        self.spec.push(finding(reason, path, message));
+    }
+
+    fn missing(
+        &mut self,
+        reason: Reason,
+        path: impl std::fmt::Display,
+        message: impl std::fmt::Display,
+    ) {
+        self.references.push(finding(reason, path, message));
+    }
+
+    /// What is referred to is there and cannot be used.
+    fn unusable(&mut self, path: impl std::fmt::Display, message: impl std::fmt::Display) {
+        self.missing(Reason::ReferenceUnusable, path, message);
+    }
+
+    fn all(&self) -> Vec<Finding> {
+        [self.spec.as_slice(), &self.references].concat()
     }
 
     fn invalid(&mut self, path: impl std::fmt::Display, message: impl std::fmt::Display) {
         self.add(Reason::InvalidSpec, path, message);
+    }
+}
+
+fn finding(
+    reason: Reason,
+    path: impl std::fmt::Display,
+    message: impl std::fmt::Display,
+) -> Finding {
+    Finding {
+        reason,
+        message: format!("spec.{path}: {message}"),
     }
 }
 

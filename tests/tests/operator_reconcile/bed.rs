@@ -46,12 +46,15 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 23] = [
+pub(crate) const ALLOWED: [&str; 26] = [
     "t-children",
     "t-drift",
     "t-refused",
     "t-own-issuer",
     "t-missing",
+    "t-lost",
+    "t-bundle",
+    "t-upkeep",
     "t-foreign",
     "t-gone",
     "t-names",

@@ -274,3 +274,30 @@ async fn certificates_follow_names_and_damage() {
     .await;
     wait_event(&bed, "CertificateIssued").await;
 }
+
+#[tokio::test]
+async fn while_the_spec_is_refused_the_certificate_is_looked_after() {
+    let bed = Bed::new("t-upkeep").await;
+    bed.apply(json!({"serving": {"hostnames": ["k8s.example.com"]}}))
+        .await;
+    let good = settled(&bed).await;
+    bed.apply(json!({"deployment": {"image": "other:1"}})).await;
+    bed.wait_condition("Stalled", "True", "InvalidSpec").await;
+    let api = secrets(&bed);
+    let params = DeleteParams::default();
+    api.delete("corp-serving", &params).await.unwrap();
+    let renewed = bed
+        .wait("the certificate that has come back", |proxy| {
+            serial(proxy) != serial(&good)
+        })
+        .await;
+    let chain = text(&bed, "corp-serving", "tls.crt").await;
+    let key = text(&bed, "corp-serving", "tls.key").await;
+    let leaf = Leaf::load(chain.as_bytes(), key.as_bytes()).unwrap();
+    assert_eq!(serial(&renewed).unwrap(), leaf.facts.serial);
+    let root = good.status.unwrap().ca_bundle.unwrap();
+    for name in ["k8s.example.com", "corp.t-upkeep.svc"] {
+        assert!(accepts(&root, &chain, &key, name).await, "{name}");
+    }
+    assert!(condition(&renewed, "Stalled").is_some());
+}

@@ -17,6 +17,7 @@ mod conflicts;
 mod drift;
 mod gitops;
 mod maximal;
+mod missing;
 mod optional;
 mod specs;
 mod tools;

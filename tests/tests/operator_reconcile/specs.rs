@@ -73,37 +73,6 @@ async fn the_clusters_own_tokens_make_no_users() {
 }
 
 #[tokio::test]
-async fn a_missing_reference_is_waited_for() {
-    let bed = Bed::new("t-missing").await;
-    let spec = json!({"authentication": {"jwt": [{
-        "name": "corp",
-        "issuer": {
-            "url": "https://id.example.com", "audiences": ["kubernetes"],
-            "certificateAuthorityFrom": {"configMapKeyRef": {"name": "issuer-ca", "key": "ca.crt"}},
-        },
-        "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
-    }]}});
-    bed.apply(spec).await;
-    let missing = bed
-        .wait_condition("Stalled", "True", "ReferenceNotFound")
-        .await;
-    assert!(missing.status.unwrap().settings.is_none());
-
-    let bundle = TestCa::new("issuer").unwrap().pem();
-    let map = json!({"metadata": {"name": "issuer-ca"}, "data": {"ca.crt": bundle}});
-    let maps: Api<ConfigMap> = Api::namespaced(bed.client.clone(), bed.namespace);
-    maps.create(
-        &PostParams::default(),
-        &serde_json::from_value(map).unwrap(),
-    )
-    .await
-    .unwrap();
-    let settings = settled(&bed).await.status.unwrap().settings.unwrap();
-    let authorities = settings.authentication.certificate_authorities;
-    assert_eq!(authorities.values().next().unwrap().trim(), bundle.trim());
-}
-
-#[tokio::test]
 async fn expressions_are_compiled_before_a_proxy_sees_them() {
     let bed = Bed::new("t-expressions").await;
     let entry = |username: &str| {

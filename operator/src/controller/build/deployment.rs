@@ -19,8 +19,10 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+use oidcproxy_crds::v1alpha1::settings::{DrainSettings, Settings};
 
-use self::volumes::{SERVING_PATH, mounts, volumes};
+pub use self::volumes::mounted;
+use self::volumes::{SERVING_PATH, annotations, mounts, volumes};
 use super::{ADMIN, ADMIN_PORT, HTTPS_PORT, SECURE_PORT};
 use crate::controller::{
     identity::Identity,
@@ -37,10 +39,13 @@ const GRACE_SECONDS: i64 = 10;
 /// one before are replaced.
 const ACCOUNT_UID: &str = "oidcproxy.dev/service-account-uid";
 
-pub(super) fn build(resolved: &Resolved, account_uid: &str) -> Deployment {
+pub(super) fn build(resolved: &Resolved, settings: &Settings, account_uid: &str) -> Deployment {
     let identity = &resolved.identity;
     Deployment {
-        metadata: identity.child(&identity.name),
+        metadata: ObjectMeta {
+            annotations: annotations(resolved),
+            ..identity.child(&identity.name)
+        },
         spec: Some(DeploymentSpec {
             // What an autoscaler decides is not ours to set.
             replicas: match resolved.scaling {
@@ -57,7 +62,7 @@ pub(super) fn build(resolved: &Resolved, account_uid: &str) -> Deployment {
             }),
             template: PodTemplateSpec {
                 metadata: Some(pod_metadata(resolved, account_uid)),
-                spec: Some(pod(resolved)),
+                spec: Some(pod(resolved, settings.drain)),
             },
             ..DeploymentSpec::default()
         }),
@@ -84,9 +89,8 @@ fn pod_metadata(resolved: &Resolved, account_uid: &str) -> ObjectMeta {
     }
 }
 
-fn pod(resolved: &Resolved) -> PodSpec {
+fn pod(resolved: &Resolved, drain: DrainSettings) -> PodSpec {
     let given = &resolved.deployment;
-    let drain = &resolved.settings.drain;
     let leaving = i64::from(drain.delay_seconds) + i64::from(drain.deadline_seconds);
     PodSpec {
         service_account_name: Some(resolved.identity.name.clone()),

@@ -64,10 +64,12 @@ const DNS: [(&str, i32); 2] = [("UDP", 53), ("TCP", 53)];
 /// DNS, the API server's, the issuers' (and their proxy's) and the audit webhook's ports, at any address.
 fn by_port(resolved: &Resolved, surroundings: &Surroundings) -> Vec<NetworkPolicyEgressRule> {
     let mut ports = surroundings.api_ports.clone();
-    ports.extend(issuer_ports(&resolved.settings));
-    let proxy = resolved.settings.authentication.http_proxy.as_ref();
-    let proxy = proxy.and_then(|proxy| EgressProxy::of(proxy).ok()?);
-    ports.extend(proxy.map(|proxy| i32::from(proxy.port())));
+    if let Some(settings) = resolved.running.settings() {
+        ports.extend(issuer_ports(settings));
+        let proxy = settings.authentication.http_proxy.as_ref();
+        let proxy = proxy.and_then(|proxy| EgressProxy::of(proxy).ok()?);
+        ports.extend(proxy.map(|proxy| i32::from(proxy.port())));
+    }
     ports.extend(resolved.audit_webhook.iter().map(|webhook| webhook.port));
     let ports: Vec<(&str, i32)> = ports.into_iter().map(|number| ("TCP", number)).collect();
     vec![egress(&DNS, None), egress(&ports, None)]

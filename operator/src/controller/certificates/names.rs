@@ -4,19 +4,24 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Service;
 
-use crate::controller::{identity::Identity, resolve::Resolved};
+use crate::controller::identity::Identity;
 
-/// The names and addresses that the certificate has to carry.
-pub(super) fn names(resolved: &Resolved, service: &Service) -> BTreeSet<String> {
+/// The names and addresses that the certificate has to carry: those of the Service, and these.
+pub(super) fn names(
+    identity: &Identity,
+    cluster_domain: &str,
+    service: &Service,
+    hostnames: &[String],
+) -> BTreeSet<String> {
     let Identity {
         name, namespace, ..
-    } = &resolved.identity;
+    } = identity;
     let mut names = BTreeSet::from([
         format!("{name}.{namespace}"),
         format!("{name}.{namespace}.svc"),
-        format!("{name}.{namespace}.svc.{}", resolved.cluster_domain),
+        format!("{name}.{namespace}.svc.{cluster_domain}"),
     ]);
-    names.extend(resolved.hostnames.iter().cloned());
+    names.extend(hostnames.iter().cloned());
     names.extend(cluster_ips(service));
     names.extend(load_balancer_addresses(service));
     names.iter().map(|name| canonical(name)).collect()
@@ -65,14 +70,16 @@ mod tests {
 
     #[test]
     fn every_way_to_the_proxy_is_in_the_certificate() {
-        let resolved =
-            resolved(json!({"serving": {"hostnames": ["k8s.example.com", "fd00:0::9"]}}));
+        let identity = resolved(json!({})).identity;
+        let hostnames = ["k8s.example.com", "fd00:0::9"].map(str::to_owned);
         let service: Service = serde_json::from_value(json!({
             "spec": {"clusterIPs": ["10.0.0.7", "fd00::0007"]},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "LB.example.com", "ip": "2001:DB8::1"}]}},
         }))
         .unwrap();
-        let all: Vec<String> = names(&resolved, &service).into_iter().collect();
+        let all: Vec<String> = names(&identity, "cluster.local", &service, &hostnames)
+            .into_iter()
+            .collect();
         assert_eq!(
             all,
             [

@@ -7,9 +7,9 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client};
-use url::{Host, Url};
+use url::Url;
 
-use super::{Error, Issued, secrets::value};
+use super::{Error, Issued, bare, secrets::value};
 use crate::{
     controller::{
         apply,
@@ -84,13 +84,7 @@ fn expected_names(resolved: &Resolved, service: &Service) -> Vec<String> {
     let mut names = resolved.hostnames.clone();
     if names.is_empty() || resolved.external_url.is_some() {
         let url = Url::parse(&endpoint(resolved, service)).ok();
-        names.extend(url.and_then(|url| {
-            url.host().map(|host| match host {
-                Host::Domain(name) => name.to_owned(),
-                Host::Ipv4(address) => address.to_string(),
-                Host::Ipv6(address) => address.to_string(),
-            })
-        }));
+        names.extend(url.and_then(|url| url.host().as_ref().map(bare)));
     }
     names
 }

@@ -8,9 +8,10 @@ use k8s_openapi::{
 };
 use kube::{Api, Client};
 use oidcproxy_crds::OidcProxyStatus;
+use url::Url;
 
 use super::{
-    Authorities, Error, Issued, names,
+    Authorities, Error, Issued, Kept, bare, names,
     secrets::{own, store, value},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
         apply,
         identity::Identity,
         news::{News, Note},
-        resolve::Resolved,
+        resolve::{Resolved, lifetimes},
     },
     pki::{
         authority::{Authority, Problem},
@@ -51,7 +52,8 @@ pub(super) async fn ensure(
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let now = Timestamp::now();
     let authority = ensure_authority(&api, resolved, published, now, news).await?;
-    let names = names::names(resolved, service);
+    let domain = &resolved.cluster_domain;
+    let names = names::names(identity, domain, service, &resolved.hostnames);
     let wanted = Wanted {
         names: &names,
         lifetime: resolved.lifetimes.leaf,
@@ -60,42 +62,69 @@ pub(super) async fn ensure(
     let leaf = ensure_leaf(&api, identity, &authority, &wanted, now, news).await?;
     Ok(Issued {
         ca_bundle: Some(authority.bundle()),
-        authorities: Some(Authorities {
-            not_after: authority.not_after(),
-            previous_not_after: authority.predecessor().map(Predecessor::not_after),
-        }),
+        authorities: Some(authorities(&authority)),
         facts: Some(leaf.facts),
         fault: None,
         server_name: identity.service_dns(),
     })
 }
 
-/// Renews a certificate as it is, while the spec cannot be realised: what serves goes on serving.
+fn authorities(authority: &Authority) -> Authorities {
+    Authorities {
+        not_after: authority.not_after(),
+        previous_not_after: authority.predecessor().map(Predecessor::not_after),
+    }
+}
+
+/// Renews a certificate as it is, while the spec cannot be realised: what serves goes on serving. One
+/// that is lost comes back for the names that are known without the spec.
 pub(super) async fn upkeep(
     client: &Client,
     identity: &Identity,
+    cluster_domain: &str,
+    published: &OidcProxyStatus,
     news: &mut News,
-) -> Result<(), Error> {
+) -> Result<Option<Kept>, Error> {
+    let certificate = published.certificate.as_ref();
+    // Somebody else's is somebody else's to renew.
+    if certificate.is_none_or(|known| known.authority_not_after.is_none()) {
+        return Ok(None);
+    }
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let now = Timestamp::now();
-    let roots = apply::get(&api, &identity.authority_secret()).await?;
-    let leaves = apply::get(&api, &identity.serving_secret()).await?;
-    let (Some(root), Some(leaf)) = (roots, leaves) else {
-        return Ok(());
+    let Some(root) = apply::get(&api, &identity.authority_secret()).await? else {
+        return Ok(None);
     };
-    let (Ok(authority), Ok(leaf)) = (read_authority(&root, now), read_leaf(&leaf)) else {
-        return Ok(());
+    let Ok(authority) = read_authority(&root, now) else {
+        return Ok(None);
     };
-    let facts = &leaf.facts;
-    let seconds = facts.not_after.as_second() - facts.not_before.as_second();
-    let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let stored = apply::get(&api, &identity.serving_secret()).await?;
+    let leaf = stored.as_ref().map_or(Err(Problem::Absent), read_leaf);
+    let (names, lifetime) = if let Ok(leaf) = leaf {
+        let facts = leaf.facts;
+        let seconds = facts.not_after.as_second() - facts.not_before.as_second();
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        (facts.names, Duration::from_secs(seconds))
+    } else {
+        let services: Api<Service> = Api::namespaced(client.clone(), &identity.namespace);
+        let service = apply::get(&services, &identity.name).await?;
+        let endpoint = published.endpoint.as_ref();
+        let host = endpoint.and_then(|url| Url::parse(url).ok()?.host().as_ref().map(bare));
+        let hosts: Vec<String> = host.into_iter().collect();
+        let service = service.unwrap_or_default();
+        let names = names::names(identity, cluster_domain, &service, &hosts);
+        (names, lifetimes(None).leaf)
+    };
     let wanted = Wanted {
-        names: &facts.names,
+        names: &names,
         lifetime,
         renew_before: lifetime / 3,
     };
-    ensure_leaf(&api, identity, &authority, &wanted, now, news).await?;
-    Ok(())
+    let leaf = ensure_leaf(&api, identity, &authority, &wanted, now, news).await?;
+    Ok(Some(Kept {
+        facts: leaf.facts,
+        authorities: authorities(&authority),
+    }))
 }
 
 async fn ensure_authority(

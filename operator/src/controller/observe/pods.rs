@@ -87,6 +87,11 @@ impl Pods {
         self.reports().any(|state| state.revision.is_some())
     }
 
+    /// Whether any has said anything.
+    pub fn has_reports(&self) -> bool {
+        self.reports().next().is_some()
+    }
+
     /// What a pod has against the newest settings.
     pub fn settings_error(&self) -> Option<&str> {
         self.reports()

@@ -1,21 +1,36 @@
 use oidcproxy_crds::{
     OidcProxy,
-    v1alpha1::logging::{LogFormat, QueryValues},
+    v1alpha1::{
+        logging::{LogFormat, QueryValues},
+        settings::{LoggingSettings, Settings},
+    },
 };
 use serde_json::json;
 
 use super::*;
-use crate::controller::validate::tests::{authority_pem, options, proxy, validated};
+use crate::controller::{
+    refusal::Reason,
+    validate::tests::{authority_pem, options, proxy, validated},
+};
 
 /// The resolved form of a spec that is fine.
 pub(in crate::controller) fn resolved(spec: serde_json::Value) -> Resolved {
-    resolve(validated(&proxy(spec)).unwrap(), &options()).unwrap()
+    let validated = validated(&proxy(spec)).unwrap();
+    let running = Running::Asked(Box::new(settings(&validated).unwrap()));
+    resolve(validated, running, &options())
+}
+
+impl Resolved {
+    /// The settings, where there are some.
+    pub(in crate::controller) fn settings(&self) -> &Settings {
+        self.running.settings().unwrap()
+    }
 }
 
 #[test]
 fn defaults_are_filled_in() {
     let resolved = resolved(json!({}));
-    let settings = &resolved.settings;
+    let settings = resolved.settings();
     assert_eq!(settings.format_version, 1);
     assert!(settings.revision.starts_with("sha256:"));
     assert_eq!(
@@ -41,14 +56,14 @@ fn what_is_given_wins() {
         "logging": {"format": "JSON", "queryValues": "Mask"},
         "kubeconfig": {"issuer": "corp", "clientID": "kubernetes"},
     }));
-    assert_eq!(resolved.settings.drain.delay_seconds, 2);
-    assert_eq!(resolved.settings.drain.deadline_seconds, 60);
+    assert_eq!(resolved.settings().drain.delay_seconds, 2);
+    assert_eq!(resolved.settings().drain.deadline_seconds, 60);
     assert_eq!((resolved.scaling, resolved.port), (Scaling::Fixed(1), 8443));
     let expected = LoggingSettings {
         format: LogFormat::Json,
         query_values: QueryValues::Mask,
     };
-    assert_eq!(resolved.settings.logging, expected);
+    assert_eq!(resolved.settings().logging, expected);
     assert!(resolved.waits_for_load_balancer());
     assert!(resolved.network_policy.is_none());
     assert_eq!(resolved.login.unwrap().client_id, "kubernetes");
@@ -80,7 +95,7 @@ fn an_autoscaler_has_bounds_and_a_target() {
 
 #[test]
 fn the_request_path_is_taken_over() {
-    let settings = resolved(json!({
+    let resolved = resolved(json!({
         "impersonation": {
             "constrained": "Never",
             "clientIPExtra": "Enabled",
@@ -90,9 +105,9 @@ fn the_request_path_is_taken_over() {
         "serving": {"trustedProxies": ["10.0.0.0/8"], "proxyProtocol": "Required"},
         "sessions": {"endAtTokenExpiry": true, "maxDuration": "90m", "idleTimeout": "1500ms"},
         "limits": {"connections": 10, "requestsPerUser": 5},
-    }))
-    .settings;
-    let published = serde_json::to_value(&settings).unwrap();
+    }));
+    let settings = resolved.settings();
+    let published = serde_json::to_value(settings).unwrap();
     assert_eq!(published["impersonation"]["constrained"], "Never");
     assert_eq!(published["impersonation"]["clientIPExtra"], "Enabled");
     assert_eq!(published["impersonation"]["asExtraKeys"], json!(["*"]));
@@ -126,7 +141,8 @@ fn equal_authorities_stand_once() {
         })
     };
     let spec = json!({"authentication": {"jwt": [entry("a"), entry("b")]}});
-    let settings = resolved(spec).settings;
+    let resolved = resolved(spec);
+    let settings = resolved.settings();
     assert_eq!(settings.authentication.certificate_authorities.len(), 1);
     let issuers = &settings.authentication.issuers;
     assert_eq!(
@@ -144,8 +160,8 @@ fn the_revision_follows_the_settings_only() {
         "issuer": {"url": "https://id.example.com", "audiences": ["other"]},
         "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
     }]}}));
-    assert_eq!(one.settings.revision, scaled.settings.revision);
-    assert_ne!(one.settings.revision, other.settings.revision);
+    assert_eq!(one.settings().revision, scaled.settings().revision);
+    assert_ne!(one.settings().revision, other.settings().revision);
 }
 
 #[test]
@@ -159,6 +175,6 @@ fn settings_that_are_too_large_are_refused() {
         .issuer
         .audience_match_policy =
         Some(oidcproxy_crds::v1alpha1::authentication::AudienceMatchPolicy::MatchAny);
-    let refusal = resolve(validated(&large).unwrap(), &options()).unwrap_err();
+    let refusal = settings(&validated(&large).unwrap()).unwrap_err();
     assert_eq!(refusal.reason, Reason::SettingsTooLarge);
 }

@@ -106,12 +106,18 @@ pub(super) fn standing(
                 )
             }
         }),
-        types::SPEC_VALID => progress.resolved.as_ref().map(|_| {
-            Verdict::yes(
-                "Valid",
-                "the spec is valid and all that it refers to is there",
-            )
-        }),
+        types::SPEC_VALID => {
+            progress
+                .resolved
+                .as_ref()
+                .map(|resolved| match resolved.running.missing() {
+                    Some(missing) => Verdict::no(missing.reason.as_str(), missing.message.as_str()),
+                    None => Verdict::yes(
+                        "Valid",
+                        "the spec is valid and all that it refers to is there",
+                    ),
+                })
+        }
         types::CERTIFICATE_READY => progress.issued.as_ref().map(|issued| match &issued.fault {
             Some(fault) => Verdict::fault(fault),
             None => Verdict::yes("Issued", "the serving certificate is in its Secret"),
@@ -148,7 +154,14 @@ pub(super) fn standing(
                 Verdict::yes("Known", "status.endpoint says where users reach the proxy")
             })
         }),
-        types::ISSUERS_REACHABLE => progress.pods.as_ref().map(|_| issuers(&status.issuers)),
+        types::ISSUERS_REACHABLE => progress.pods.as_ref().map(|pods| {
+            if pods.has_reports() && status.settings.is_some() {
+                issuers(&status.issuers)
+            } else {
+                let message = "no ready pod has said anything of its issuers yet";
+                Verdict::new(None, "NoProxyReports", message)
+            }
+        }),
         _ => None,
     }
 }

@@ -1,3 +1,6 @@
+mod issuers;
+mod missing;
+
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use oidcproxy_crds::state::IssuerState;
@@ -33,7 +36,7 @@ fn foundation(resolved: &Resolved) -> Foundation<Applied> {
         stage: _,
     }: Foundation<Prepared> = build::foundation(
         resolved,
-        &grants(&resolved.settings),
+        &grants(resolved.settings()),
         &Surroundings::default(),
         &options(),
     );
@@ -56,7 +59,7 @@ fn workload(resolved: &Resolved, deployment: &Value) -> Workload<Applied> {
         server_name: String::new(),
         account_uid: String::new(),
     };
-    let prepared = build::workload(resolved, &published);
+    let prepared = build::workload(resolved, resolved.settings(), &published);
     let mut applied = prepared.deployment;
     applied.metadata.generation = Some(2);
     applied.status = serde_json::from_value(deployment.clone()).unwrap();
@@ -102,7 +105,7 @@ pub(in crate::controller) fn good(spec: Value) -> Progress {
     let resolved = resolved(spec);
     let issued = issued();
     let one = state(
-        &resolved.settings.revision,
+        &resolved.settings().revision,
         &issued.facts.as_ref().unwrap().serial,
         IssuerState::Ready,
     );
@@ -110,6 +113,7 @@ pub(in crate::controller) fn good(spec: Value) -> Progress {
         foundation: Some(foundation(&resolved)),
         workload: Some(workload(&resolved, &available())),
         pods: Some(pods(vec![Some(one.clone()), Some(one)])),
+        kept: None,
         handshake: Some(Ok(())),
         waits_for_turn: false,
         faults: Faults::default(),
@@ -256,23 +260,6 @@ fn a_deployment_counts_at_its_newest_generation() {
         let resolved = progress.resolved.as_ref().unwrap();
         progress.workload = Some(workload(resolved, &deployment));
         assert_eq!(ready(&progress), expected, "{deployment}");
-    }
-}
-
-#[test]
-fn issuers_do_not_decide_over_ready() {
-    for (state_, expected) in [
-        (IssuerState::Failed, "False IssuerUnreachable"),
-        (IssuerState::Pending, "Unknown NotAskedYet"),
-        (IssuerState::Degraded, "True Degraded"),
-    ] {
-        let mut progress = good(json!({}));
-        for state in progress.pods.as_mut().unwrap().states.values_mut() {
-            state.as_mut().unwrap().issuers[0].state = state_;
-        }
-        let status = of(&progress);
-        assert_eq!(says(&status, "IssuersReachable").unwrap(), expected);
-        assert_eq!(says(&status, "Ready").unwrap(), "True Ready");
     }
 }
 

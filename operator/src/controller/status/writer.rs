@@ -135,7 +135,7 @@ impl Writer {
         let sent = progress
             .resolved
             .as_ref()
-            .map(|resolved| &resolved.settings);
+            .and_then(|resolved| resolved.running.settings());
         let stored = self
             .current
             .status

@@ -8,6 +8,7 @@ use oidcproxy_crds::v1alpha1::{
     audit_policy::{AuditPolicy, MAX_POLICY_BYTES},
     settings::{AuditSettings, MountedSecret},
 };
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Findings, Reason};
@@ -30,7 +31,7 @@ pub struct AuditTrail {
 }
 
 /// A webhook for audit events.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AuditWebhook {
     /// The Secret with its kubeconfig.
     pub secret: String,
@@ -103,13 +104,13 @@ fn text<'a>(
 ) -> Option<&'a str> {
     match content? {
         Err(Missing(what)) => {
-            findings.add(Reason::ReferenceNotFound, path, what);
+            findings.missing(Reason::ReferenceNotFound, path, what);
             None
         }
         Ok(bytes) => {
             let text = std::str::from_utf8(bytes).ok();
             if text.is_none() {
-                findings.invalid(path, "must be text");
+                findings.unusable(path, "must be text");
             }
             text
         }
@@ -126,14 +127,14 @@ fn read_policy(text: &str, findings: &mut Findings) -> Option<String> {
                 .is_some_and(|json| json.len() > MAX_POLICY_BYTES)
             {
                 let message = format_args!("has more than {MAX_POLICY_BYTES} bytes as JSON");
-                findings.add(Reason::SettingsTooLarge, POLICY, message);
+                findings.missing(Reason::SettingsTooLarge, POLICY, message);
                 return None;
             }
             json
         }
         Err(errors) => {
             for error in errors {
-                findings.invalid(format_args!("{POLICY}: {}", error.path), error.message);
+                findings.unusable(format_args!("{POLICY}: {}", error.path), error.message);
             }
             None
         }
@@ -143,12 +144,12 @@ fn read_policy(text: &str, findings: &mut Findings) -> Option<String> {
 /// The port of the webhook, if the kubeconfig can be used as it is.
 fn webhook_port(text: &str, findings: &mut Findings) -> Option<i32> {
     let Ok(kubeconfig) = Kubeconfig::from_yaml(text) else {
-        findings.invalid(KUBECONFIG, "is not a kubeconfig");
+        findings.unusable(KUBECONFIG, "is not a kubeconfig");
         return None;
     };
     let Some((cluster, user)) = current(&kubeconfig) else {
         let message = "its current context must name a cluster, and a user if any";
-        findings.invalid(KUBECONFIG, message);
+        findings.unusable(KUBECONFIG, message);
         return None;
     };
     let url = cluster
@@ -157,16 +158,16 @@ fn webhook_port(text: &str, findings: &mut Findings) -> Option<i32> {
         .and_then(|url| Url::parse(url).ok());
     let url = url.filter(|url| url.scheme() == "https" && url.has_host());
     if url.is_none() {
-        findings.invalid(KUBECONFIG, "its server must be an https URL");
+        findings.unusable(KUBECONFIG, "its server must be an https URL");
     }
     let is_verified = !cluster.insecure_skip_tls_verify.unwrap_or_default();
     if !is_verified || cluster.proxy_url.is_some() {
         let message = "insecure-skip-tls-verify and proxy-url are not supported";
-        findings.invalid(KUBECONFIG, message);
+        findings.unusable(KUBECONFIG, message);
     }
     if cluster.certificate_authority.is_some() || user.is_some_and(needs_more) {
         let message = "it must hold everything itself: certificates as data and a token; no files, exec, auth-provider or password";
-        findings.invalid(KUBECONFIG, message);
+        findings.unusable(KUBECONFIG, message);
     }
     url?.port_or_known_default().map(i32::from)
 }
@@ -352,8 +353,11 @@ mod tests {
                 "kubeconfigFrom: it must hold",
             ),
         ] {
-            let refusal = with(&audit, policy, &kubeconfig).unwrap_err();
-            assert_eq!(refusal.reason, Reason::InvalidSpec);
+            let (refusal, reason) = match with(&audit, policy, &kubeconfig) {
+                Ok(validated) => (validated.missing.unwrap(), Reason::ReferenceUnusable),
+                Err(refusal) => (refusal, Reason::InvalidSpec),
+            };
+            assert_eq!(refusal.reason, reason);
             let found = refusal.message;
             assert!(found.contains(message), "{message}: {found}");
             assert!(!found.contains("hunter2"), "{found}");
@@ -370,7 +374,9 @@ mod tests {
         };
         let proxy = proxy(json!({"audit": full()}));
         let identity = Identity::of(&proxy).unwrap();
-        let refusal = validate(&proxy, identity, &references, &options()).unwrap_err();
+        let validated = validate(&proxy, identity, &references, &options()).unwrap();
+        assert_eq!(validated.audit, None);
+        let refusal = validated.missing.unwrap();
         assert_eq!(refusal.reason, Reason::ReferenceNotFound);
         for what in [
             "policyFrom: ConfigMap policy",

@@ -101,7 +101,7 @@ fn authority(
         (None, Some(Ok(content))) => ("certificateAuthorityFrom", content.as_slice()),
         (None, Some(Err(Missing(what)))) => {
             let path = format!("{path}.certificateAuthorityFrom");
-            findings.add(Reason::ReferenceNotFound, path, what);
+            findings.missing(Reason::ReferenceNotFound, path, what);
             return None;
         }
         (None, None) => return None,
@@ -111,10 +111,18 @@ fn authority(
         Ok(bundle) if bundle.len() > MAX_CERTIFICATE_AUTHORITY_BYTES => {
             let message =
                 format_args!("more than {MAX_CERTIFICATE_AUTHORITY_BYTES} bytes of certificates");
-            findings.add(Reason::SettingsTooLarge, path, message);
+            if referenced.is_some() {
+                findings.missing(Reason::SettingsTooLarge, path, message);
+            } else {
+                findings.add(Reason::SettingsTooLarge, path, message);
+            }
             None
         }
         Ok(bundle) => Some(bundle),
+        Err(error) if referenced.is_some() => {
+            findings.unusable(path, error);
+            None
+        }
         Err(error) => {
             findings.invalid(path, error);
             None

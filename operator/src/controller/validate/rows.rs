@@ -26,13 +26,13 @@ fn what_is_not_implemented_is_refused() {
     for (field, spec) in rows {
         let mut findings = Findings::default();
         not_implemented::check(&proxy(spec).spec, &mut findings);
-        assert_eq!(findings.0.len(), 1, "{field}: {findings:?}");
-        assert_eq!(findings.0[0].reason, Reason::NotImplemented);
+        assert_eq!(findings.spec.len(), 1, "{field}: {findings:?}");
+        assert_eq!(findings.spec[0].reason, Reason::NotImplemented);
         let path = format!("spec.{field}");
         assert!(
-            findings.0[0].message.starts_with(&path),
+            findings.spec[0].message.starts_with(&path),
             "{:?}",
-            findings.0[0]
+            findings.spec[0]
         );
     }
 }

@@ -75,16 +75,16 @@ fn check_secret(secret: &SecretCertificate, identity: &Identity, findings: &mut 
 fn ca_bundle(references: &References, findings: &mut Findings) -> Option<String> {
     let path = "serving.certificate.secret.caBundleFrom";
     match references.ca_bundle.as_ref()? {
-        Err(Missing(what)) => findings.add(Reason::ReferenceNotFound, path, what),
+        Err(Missing(what)) => findings.missing(Reason::ReferenceNotFound, path, what),
         Ok(content) => match pem::reencode_certificates(content) {
             Ok(bundle) if bundle.len() > MAX_CERTIFICATE_AUTHORITY_BYTES => {
                 let message = format_args!(
                     "more than {MAX_CERTIFICATE_AUTHORITY_BYTES} bytes of certificates"
                 );
-                findings.add(Reason::SettingsTooLarge, path, message);
+                findings.missing(Reason::SettingsTooLarge, path, message);
             }
             Ok(bundle) => return Some(bundle),
-            Err(error) => findings.invalid(path, error),
+            Err(error) => findings.unusable(path, error),
         },
     }
     None

@@ -175,8 +175,8 @@ fn referenced_authorities_are_inlined_as_certificates_only() {
 
 #[test]
 fn a_reference_that_leads_nowhere_is_named() {
-    let refusal =
-        with_authority(Err(Missing("ConfigMap corp-ca is not there".into()))).unwrap_err();
+    let validated = with_authority(Err(Missing("ConfigMap corp-ca is not there".into()))).unwrap();
+    let refusal = validated.missing.unwrap();
     assert_eq!(refusal.reason, Reason::ReferenceNotFound);
     assert!(
         refusal
@@ -186,14 +186,33 @@ fn a_reference_that_leads_nowhere_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_the_spec_itself_refuses_all_of_it() {
+    let mut given = referring();
+    given
+        .spec
+        .authentication
+        .jwt
+        .push(given.spec.authentication.jwt[0].clone());
+    let missing = Err(Missing("ConfigMap corp-ca is not there".into()));
+    let references = References {
+        authorities: [(0, missing)].into(),
+        ..References::default()
+    };
+    let identity = Identity::of(&given).unwrap();
+    let refusal = validate(&given, identity, &references, &options()).unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+    for what in ["name: must be unique", "ConfigMap corp-ca is not there"] {
+        assert!(refusal.message.contains(what), "{}", refusal.message);
+    }
+}
+
+#[test]
 fn large_and_foreign_content_is_refused_without_quoting_it() {
     let many = authority_pem().repeat(150).into_bytes();
-    assert_eq!(
-        with_authority(Ok(many)).unwrap_err().reason,
-        Reason::SettingsTooLarge
-    );
-    let secret = with_authority(Ok(b"password=hunter2".to_vec())).unwrap_err();
-    assert_eq!(secret.reason, Reason::InvalidSpec);
+    let missing = |content: Vec<u8>| with_authority(Ok(content)).unwrap().missing.unwrap();
+    assert_eq!(missing(many).reason, Reason::SettingsTooLarge);
+    let secret = missing(b"password=hunter2".to_vec());
+    assert_eq!(secret.reason, Reason::ReferenceUnusable);
     assert!(!secret.message.contains("hunter2"));
 }
 
@@ -216,9 +235,12 @@ fn the_bundle_for_somebody_elses_certificate_is_certificates_only() {
         Some(own.pem())
     );
     assert_eq!(with(None).unwrap().ca_bundle, None);
-    let missing = with(Some(Err(Missing("x".into())))).unwrap_err();
-    assert_eq!(missing.reason, Reason::ReferenceNotFound);
-    let junk = with(Some(Ok(b"hunter2".to_vec()))).unwrap_err();
-    assert_eq!(junk.reason, Reason::InvalidSpec);
+    let missing = |content| with(Some(content)).unwrap().missing.unwrap();
+    assert_eq!(
+        missing(Err(Missing("x".into()))).reason,
+        Reason::ReferenceNotFound
+    );
+    let junk = missing(Ok(b"hunter2".to_vec()));
+    assert_eq!(junk.reason, Reason::ReferenceUnusable);
     assert!(!junk.message.contains("hunter2"));
 }

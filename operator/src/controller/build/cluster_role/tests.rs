@@ -5,7 +5,7 @@ use crate::controller::resolve::tests::resolved;
 
 fn rules(spec: Value) -> Value {
     let resolved = resolved(spec);
-    let role = build(&resolved.identity, &grants(&resolved.settings));
+    let role = build(&resolved.identity, &grants(resolved.settings()));
     serde_json::to_value(role.rules).unwrap()
 }
 
@@ -128,7 +128,7 @@ fn a_role_is_read_back_and_what_no_proxy_needs_is_not() {
         },
     });
     let resolved = resolved(spec);
-    let wanted = grants(&resolved.settings);
+    let wanted = grants(resolved.settings());
     let mut role = build(&resolved.identity, &wanted);
     assert_eq!(granted(&role), wanted);
     let odd = json!([
@@ -146,7 +146,7 @@ fn a_role_is_read_back_and_what_no_proxy_needs_is_not() {
 fn grants_can_be_asked_about() {
     let resolved =
         resolved(json!({"impersonation": {"restrictTo": {"groups": {"names": ["dev"]}}}}));
-    let all = grants(&resolved.settings);
+    let all = grants(resolved.settings());
     let asked: Vec<Value> = all
         .iter()
         .map(|grant| serde_json::to_value(grant.attributes()).unwrap())

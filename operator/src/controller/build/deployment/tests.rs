@@ -1,10 +1,17 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::{resolve::tests::resolved, validate::audit::AuditWebhook};
+use crate::controller::{
+    resolve::{Mounted, tests::resolved},
+    validate::audit::AuditWebhook,
+};
+
+fn deployment(resolved: &Resolved, account: &str) -> Deployment {
+    build(resolved, resolved.settings(), account)
+}
 
 fn built(spec: Value) -> Value {
-    serde_json::to_value(build(&resolved(spec), "account-1")).unwrap()
+    serde_json::to_value(deployment(&resolved(spec), "account-1")).unwrap()
 }
 
 #[test]
@@ -75,17 +82,24 @@ fn somebody_elses_certificate_is_mounted_as_it_is() {
 #[test]
 fn the_audit_webhook_has_a_mount() {
     let mut resolved = resolved(json!({}));
-    resolved.audit_webhook = Some(AuditWebhook {
+    let webhook = AuditWebhook {
         secret: "webhook".into(),
         key: "config".into(),
         hash: "sha256:1".into(),
-        port: 443,
-    });
-    let deployment = serde_json::to_value(build(&resolved, "account-1")).unwrap();
+        port: 8443,
+    };
+    resolved.audit_webhook = Some(webhook.clone());
+    let built = deployment(&resolved, "account-1");
+    let expected = Mounted {
+        serving_secret: Some("corp-serving".into()),
+        audit_webhook: Some(webhook),
+    };
+    assert_eq!(mounted(&built), expected, "it is read back");
+    let deployment = serde_json::to_value(built).unwrap();
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(
         pod["volumes"][2],
-        json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "items": [{"key": "config", "path": "kubeconfig"}]}})
+        json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "optional": true, "items": [{"key": "config", "path": "kubeconfig"}]}})
     );
     assert_eq!(
         pod["containers"][0]["volumeMounts"][2],
@@ -107,7 +121,12 @@ fn settings_do_not_touch_the_template() {
 
 #[test]
 fn another_account_needs_other_pods() {
-    let template = |account| build(&resolved(json!({})), account).spec.unwrap().template;
+    let template = |account| {
+        deployment(&resolved(json!({})), account)
+            .spec
+            .unwrap()
+            .template
+    };
     assert_eq!(template("account-1"), template("account-1"));
     assert_ne!(template("account-1"), template("account-2"));
 }

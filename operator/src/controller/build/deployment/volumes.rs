@@ -1,13 +1,19 @@
 //! What the pods mount: the certificate, their token, and the audit webhook's kubeconfig.
 
-use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
-    ObjectFieldSelector, ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection,
-    Volume, VolumeMount, VolumeProjection,
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{
+        ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
+        ObjectFieldSelector, ProjectedVolumeSource, SecretVolumeSource,
+        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    },
 };
+use kube::ResourceExt as _;
 
 use crate::controller::{
-    resolve::Resolved,
+    resolve::{Mounted, Resolved},
     validate::audit::{AuditWebhook, WEBHOOK_MOUNT},
 };
 
@@ -19,6 +25,9 @@ const TOKEN: &str = "token";
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECONDS: i64 = 600;
 
+/// The webhook as it is mounted, for the time when its Secret cannot be read.
+const AUDIT_WEBHOOK: &str = "oidcproxy.dev/audit-webhook";
+
 fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
@@ -26,6 +35,28 @@ fn mount(name: &str, path: &str) -> VolumeMount {
         read_only: Some(true),
         ..VolumeMount::default()
     }
+}
+
+/// What a Deployment's pods mount. The volume does not tell all about a webhook, so an annotation does.
+pub fn mounted(deployment: &Deployment) -> Mounted {
+    let pod = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let mut volumes = pod.iter().flat_map(|pod| &pod.volumes).flatten();
+    let serving = volumes.find(|volume| volume.name == SERVING);
+    let webhook = deployment.annotations().get(AUDIT_WEBHOOK);
+    Mounted {
+        serving_secret: serving.and_then(|volume| volume.secret.as_ref()?.secret_name.clone()),
+        audit_webhook: webhook.and_then(|text| serde_json::from_str(text).ok()),
+    }
+}
+
+/// What the Deployment itself says of it.
+pub(super) fn annotations(resolved: &Resolved) -> Option<BTreeMap<String, String>> {
+    let webhook = resolved.audit_webhook.as_ref()?;
+    let text = serde_json::to_string(webhook).ok()?;
+    Some([(AUDIT_WEBHOOK.to_owned(), text)].into())
 }
 
 /// The certificate; of somebody else's Secret nothing more than that.
@@ -60,7 +91,8 @@ fn webhook_volume(webhook: &AuditWebhook) -> Volume {
                 path: "kubeconfig".into(),
                 mode: None,
             }]),
-            ..SecretVolumeSource::default()
+            // Without it events wait, and pods start all the same.
+            optional: Some(true),
         }),
         ..Volume::default()
     }
