@@ -215,6 +215,7 @@ async fn advance(
             .clone()
             .unwrap_or_default(),
     };
+    let addresses = certificates::cluster_ips(&foundation.service);
     progress.foundation = Some(foundation);
     progress.issued = Some(issued);
     writer.publish_settings(progress).await?;
@@ -228,13 +229,13 @@ async fn advance(
         let applying = run(context, &applier, &resolved, workload, progress, news);
         Box::pin(applying).await?;
         let target = handshake::Target {
-            address: None,
+            address: addresses.first().map(String::as_str),
             port: resolved.port,
             name: &published.server_name,
             ca_bundle: published.ca_bundle.as_deref(),
             serving: &settings.serving,
         };
-        Box::pin(look_at(context, identity, progress, target)).await?;
+        Box::pin(look_at(context, identity, progress, &target)).await?;
         leave_behind(context, &resolved, settings, progress).await?;
     }
     match resolved.running.missing() {
@@ -271,18 +272,11 @@ async fn look_at(
     context: &Context,
     identity: &Identity,
     progress: &mut Progress,
-    target: handshake::Target<'_>,
+    target: &handshake::Target<'_>,
 ) -> Result<(), Error> {
     let pods = Pods::observe(&context.client, identity, &context.probe).await?;
     if pods.ready() > 0 {
-        let service = progress.foundation.as_ref().map(|all| &all.service);
-        let address =
-            service.and_then(|service| certificates::cluster_ips(service).into_iter().next());
-        let target = handshake::Target {
-            address: address.as_deref(),
-            ..target
-        };
-        let shaken = handshake::check(&target).await;
+        let shaken = handshake::check(target).await;
         progress.handshake = Some(shaken.map_err(|error| error.to_string()));
     }
     progress.pods = Some(pods);
