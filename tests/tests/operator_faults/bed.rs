@@ -28,7 +28,7 @@ pub(crate) const HOME: &str = "default";
 pub(crate) const SOON: Duration = Duration::from_secs(150);
 const ACCOUNT: &str = "operator";
 /// Where the operators may work.
-const ALLOWED: [&str; 19] = [
+const ALLOWED: [&str; 20] = [
     "f-back-off",
     "f-change",
     "f-cut-off",
@@ -40,6 +40,7 @@ const ALLOWED: [&str; 19] = [
     "f-fault-0",
     "f-fault-1",
     "f-fault-2",
+    "f-flapping",
     "f-left",
     "f-older",
     "f-paused",

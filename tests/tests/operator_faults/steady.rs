@@ -65,12 +65,11 @@ async fn ten_passes_over_what_is_as_it_should_be_write_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_back_and_forth_is_not_written_each_time() {
-    let _turn = TURN.lock().await;
-    let bed = Bed::new().await;
+    let bed = Bed::new("f-flapping").await;
     let operator = Operator::start(&bed);
     bed.apply("flapping", "a.example.com").await;
     bed.wait_settled("flapping", "at first").await;
-    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), NAMESPACE);
+    let deployments: Api<Deployment> = Api::namespaced(bed.admin.clone(), bed.namespace);
     let say = async |available: &str| {
         let status = json!({"status": {
             "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
@@ -86,12 +85,12 @@ async fn what_goes_back_and_forth_is_not_written_each_time() {
     let said = ("DeploymentAvailable", "False", "DeploymentUnavailable");
     bed.wait_condition("flapping", said.0, said.1, said.2).await;
 
-    let (from, first) = (Instant::now(), passes(&operator));
+    let (from, first) = (Instant::now(), operator.passes());
     for round in 0..40 {
         say(if round % 2 == 0 { "True" } else { "False" }).await;
         sleep(Duration::from_millis(400)).await;
     }
-    let (lasted, looks) = (from.elapsed(), passes(&operator) - first);
+    let (lasted, looks) = (from.elapsed(), operator.passes() - first);
     say("True").await;
     bed.wait_condition("flapping", "DeploymentAvailable", "True", "Available")
         .await;

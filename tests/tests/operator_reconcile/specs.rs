@@ -1,8 +1,6 @@
 //! Specs that cannot be had as they are: refused, waited for, or not the operator's business.
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt as _, api::PostParams};
-use oidcproxy_tests::tls::TestCa;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
