@@ -115,6 +115,13 @@ mod tests {
         assert_eq!(missing, Vec::<String>::new());
     }
 
+    /// `kubectl explain` has no links to Rust's names.
+    #[test]
+    fn descriptions_have_no_links() {
+        let definition = serde_json::to_string(&custom_resource_definition()).unwrap();
+        assert_eq!(definition.find("[`"), None);
+    }
+
     fn at<'a>(schema: &'a JSONSchemaProps, path: &str) -> &'a JSONSchemaProps {
         path.split('.').fold(schema, |schema, part| match part {
             "[]" => match schema.items.as_ref() {

@@ -79,13 +79,18 @@ pub enum CertificateSource {
 /// Lifetimes of the operator's own certificates.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.duration) || !has(self.renewBefore) || duration(self.renewBefore) < duration(self.duration)").message("renewBefore must be shorter than duration"))]
+#[x_kube(
+    validation = Rule::new("duration(has(self.renewBefore) ? self.renewBefore : '720h') < duration(has(self.duration) ? self.duration : '2160h')").message("renewBefore must be shorter than duration (720h and 2160h unless set)"),
+    validation = Rule::new("duration(has(self.duration) ? self.duration : '2160h') <= duration(has(self.authority) && has(self.authority.duration) ? self.authority.duration : '87600h')").message("authority.duration must not be shorter than duration (87600h and 2160h unless set)")
+)]
 pub struct SelfIssued {
-    /// How long a certificate is valid; 2160h unless set.
+    /// How long a certificate is valid, at least 1h; 2160h unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1h')").message("must be at least 1h"))]
     pub duration: Option<Duration>,
-    /// How long before its end it is renewed; 720h unless set.
+    /// How long before its end it is renewed, at least 5m; 720h unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('5m')").message("must be at least 5m"))]
     pub renew_before: Option<Duration>,
     /// The authority's lifetimes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +100,7 @@ pub struct SelfIssued {
 /// Lifetimes of the operator's own authority.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.duration) || !has(self.overlap) || duration(self.overlap) < duration(self.duration)").message("overlap must be shorter than duration"))]
+#[x_kube(validation = Rule::new("duration(has(self.overlap) ? self.overlap : '8760h') + duration(has(self.overlap) ? self.overlap : '8760h') <= duration(has(self.duration) ? self.duration : '87600h')").message("overlap must be at most half of duration (8760h and 87600h unless set)"))]
 pub struct Authority {
     /// How long the root is valid; 87600h unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

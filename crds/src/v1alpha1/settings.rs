@@ -31,7 +31,7 @@ pub const MAX_CERTIFICATE_AUTHORITY_BYTES: usize = 64 * 1024;
 #[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// See [`FORMAT_VERSION`].
+    /// The format of what follows.
     pub format_version: u32,
     /// `sha256:` and the hash of all other fields.
     #[schemars(length(max = 71))]
@@ -119,7 +119,7 @@ pub struct IssuerSettings {
     )]
     #[schemars(length(max = 2048))]
     pub discovery_url: Option<String>,
-    /// A key of [`AuthenticationSettings::certificate_authorities`]; absent: the system's.
+    /// A key of `certificateAuthorities`; absent: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub certificate_authority: Option<String>,

@@ -15,7 +15,7 @@ pub struct OidcProxyStatus {
     /// The generation of the spec that this speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// See [`super::conditions`].
+    /// What is so and what is not: `Ready`, `Serving`, `Stalled` and others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -124,3 +124,55 @@ async fn what_can_be_refused_at_admission_is() {
         assert_eq!(verdict(&bed, &parts).await, Ok(()), "{parts}");
     }
 }
+
+/// The operator fills in defaults, and the rules hold with them.
+#[tokio::test]
+async fn lifetimes_are_judged_with_the_defaults_filled_in() {
+    let bed = Bed::new(ELSEWHERE).await;
+    let issued = |lifetimes: &Value| json!({"serving": {"certificate": {"source": "SelfIssued", "selfIssued": lifetimes}}});
+    for (lifetimes, says) in [
+        (json!({"duration": "720h"}), "renewBefore must be shorter"),
+        (
+            json!({"renewBefore": "2160h"}),
+            "renewBefore must be shorter",
+        ),
+        (
+            json!({"duration": "59m", "renewBefore": "5m"}),
+            "must be at least 1h",
+        ),
+        (json!({"renewBefore": "4m"}), "must be at least 5m"),
+        (
+            json!({"authority": {"duration": "17519h"}}),
+            "at most half of duration",
+        ),
+        (
+            json!({"authority": {"overlap": "43801h"}}),
+            "at most half of duration",
+        ),
+        (
+            json!({"duration": "87601h"}),
+            "authority.duration must not be shorter",
+        ),
+        (
+            json!({"authority": {"duration": "2159h", "overlap": "1h"}}),
+            "authority.duration must not be shorter",
+        ),
+    ] {
+        let message = verdict(&bed, &issued(&lifetimes)).await;
+        let message = message.expect_err(&lifetimes.to_string());
+        assert!(message.contains(says), "{lifetimes}: {message}");
+    }
+    for lifetimes in [
+        json!({}),
+        json!({"duration": "721h"}),
+        json!({"renewBefore": "2159h"}),
+        json!({"duration": "1h", "renewBefore": "5m"}),
+        json!({"authority": {"duration": "17520h"}}),
+        json!({"authority": {"overlap": "43800h"}}),
+        json!({"duration": "87600h"}),
+        json!({"authority": {"duration": "2160h", "overlap": "1080h"}}),
+    ] {
+        let verdict = verdict(&bed, &issued(&lifetimes)).await;
+        assert_eq!(verdict, Ok(()), "{lifetimes}");
+    }
+}

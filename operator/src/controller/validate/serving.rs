@@ -90,7 +90,7 @@ fn ca_bundle(references: &References, findings: &mut Findings) -> Option<String>
     None
 }
 
-/// The rules hold with the defaults filled in, which the CRD's rules cannot see.
+/// The rules hold with the defaults filled in, here as in the CRD; an older one has let other lifetimes through.
 fn check_lifetimes(issued: &SelfIssued, findings: &mut Findings) {
     let path = "serving.certificate.selfIssued";
     let authority = issued.authority.as_ref();
