@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,9 +43,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn configuration() -> anyhow::Result<Config> {
     // Fails only when another part has installed one already; then there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Config::infer()
-        .await
-        .context("no configuration for the API server")
+    let inferred = Config::infer().await;
+    inferred.map_err(|error| {
+        // Without the lines of a kubeconfig that its parser shows after that: there may be a token in them.
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        anyhow!("no configuration for the API server: {line}")
+    })
 }
 
 /// Runs until a signal, or until the lead is lost.

@@ -1,8 +1,11 @@
 //! Flags and environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -10,6 +13,10 @@ use crate::{
     telemetry::LogFormat,
     uninstall::Policy,
 };
+
+/// The command line cannot be used (`EX_USAGE`), as the proxy has it.
+pub const USAGE: u8 = 64;
+const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 
 /// Runs OIDC proxies in front of this cluster's API server, one for each `OidcProxy`.
 #[derive(Clone, Debug, Parser)]
@@ -94,6 +101,19 @@ pub struct Parts {
 }
 
 impl Args {
+    /// The command line, or what is wrong with it in one line and the code to end with.
+    pub fn from_command_line() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                // Help and version, which were asked for.
+                print!("{error}");
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("oidc-proxy-operator: {}", in_one_line(&error.to_string()));
+            ExitCode::from(USAGE)
+        })
+    }
+
     /// The settings of each part; `default_namespace` is that of the client configuration.
     pub fn into_parts(self, default_namespace: &str) -> anyhow::Result<Parts> {
         // No `..`: a flag that nobody uses does not compile.
@@ -115,12 +135,29 @@ impl Args {
         let operator_namespace =
             non_empty(operator_namespace).unwrap_or_else(|| default_namespace.to_owned());
         ensure!(!proxy_image.is_empty(), "--proxy-image must not be empty");
+        let image_pull_policy = non_empty(proxy_image_pull_policy);
+        if let Some(policy) = &image_pull_policy {
+            let known = PULL_POLICIES.contains(&policy.as_str());
+            ensure!(
+                known,
+                "--proxy-image-pull-policy: {policy:?} is none of Always, IfNotPresent and Never"
+            );
+        }
+        let cluster_domain = cluster_domain.trim_matches('.').to_owned();
+        ensure!(
+            is_subdomain(&cluster_domain),
+            "--cluster-domain: {cluster_domain:?} is no DNS name"
+        );
+        ensure!(
+            is_subdomain(&lease_name),
+            "--lease-name: {lease_name:?} is no name of an object"
+        );
         Ok(Parts {
             options: Options {
-                namespaces: parse_namespaces(&namespaces, &operator_namespace),
+                namespaces: parse_namespaces(&namespaces, &operator_namespace)?,
                 proxy_image,
-                image_pull_policy: non_empty(proxy_image_pull_policy),
-                cluster_domain: cluster_domain.trim_matches('.').to_owned(),
+                image_pull_policy,
+                cluster_domain,
                 allow_image_override,
                 operator_namespace,
                 operator_pod_labels: parse_labels(&operator_pod_labels)?,
@@ -141,19 +178,46 @@ fn host_name() -> String {
     format!("{}-{}", name.trim(), std::process::id())
 }
 
-fn parse_namespaces(given: &[String], own: &str) -> Namespaces {
+/// A star stands alone: beside names it would be a wider right than whoever wrote them meant.
+fn parse_namespaces(given: &[String], own: &str) -> anyhow::Result<Namespaces> {
     let names: BTreeSet<String> = given
         .iter()
         .map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .collect();
     if names.contains("*") {
-        Namespaces::All
-    } else if names.is_empty() {
-        Namespaces::Listed(BTreeSet::from([own.to_owned()]))
-    } else {
-        Namespaces::Listed(names)
+        ensure!(names.len() == 1, "--namespaces: * stands alone");
+        return Ok(Namespaces::All);
     }
+    if let Some(wrong) = names.iter().find(|name| !is_label(name)) {
+        bail!("--namespaces: {wrong:?} is no name of a namespace");
+    }
+    Ok(Namespaces::Listed(if names.is_empty() {
+        BTreeSet::from([own.to_owned()])
+    } else {
+        names
+    }))
+}
+
+/// A DNS label (RFC 1123), as namespaces are called.
+fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Labels with dots between them, as most objects are called.
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Without the usage and the tips that follow an empty line.
+fn in_one_line(message: &str) -> String {
+    let lines = message.lines().take_while(|line| !line.trim().is_empty());
+    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
 }
 
 fn parse_labels(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
@@ -194,6 +258,41 @@ mod tests {
         let listed = parse(&["--namespaces=auth, dev,"]).options.namespaces;
         assert!(listed.allows("auth") && listed.allows("dev") && !listed.allows("home"));
         assert!(parse(&["--namespaces=*"]).options.namespaces.allows("any"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (flag, says) in [
+            ("--namespaces=*,auth", "--namespaces: * stands alone"),
+            (
+                "--namespaces=auth,A_b",
+                "--namespaces: \"A_b\" is no name of a namespace",
+            ),
+            (
+                "--proxy-image-pull-policy=Sometimes",
+                "--proxy-image-pull-policy: \"Sometimes\" is none of Always, IfNotPresent and Never",
+            ),
+            (
+                "--cluster-domain=a b",
+                "--cluster-domain: \"a b\" is no DNS name",
+            ),
+            (
+                "--lease-name=",
+                "--lease-name: \"\" is no name of an object",
+            ),
+        ] {
+            let args = Args::try_parse_from(["operator", "--proxy-image=x", flag]).unwrap();
+            let error = args.into_parts("home").unwrap_err();
+            assert_eq!(error.to_string(), says);
+        }
+        let error = Args::try_parse_from(["operator", "--nope"]).unwrap_err();
+        assert_eq!(
+            in_one_line(&error.to_string()),
+            "unexpected argument '--nope' found"
+        );
+        let options = parse(&["--proxy-image-pull-policy=", "--cluster-domain=k8s.local."]).options;
+        assert_eq!(options.image_pull_policy, None);
+        assert_eq!(options.cluster_domain, "k8s.local");
     }
 
     #[test]

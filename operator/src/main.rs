@@ -2,14 +2,20 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use oidc_proxy_operator::{app, args::Args, telemetry};
+use oidc_proxy_operator::{
+    app,
+    args::{Args, USAGE},
+    telemetry,
+};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::from_command_line() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     if let Err(error) = telemetry::install(&args.log_level, args.log_format) {
         eprintln!("oidc-proxy-operator: {error:#}");
-        return ExitCode::from(64);
+        return ExitCode::from(USAGE);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

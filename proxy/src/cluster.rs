@@ -1,10 +1,13 @@
 //! Where kube-apiserver is, and as whom we speak to it: as pods do, or by a kubeconfig.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use kube::{
     Config,
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 /// Why kube-apiserver cannot be found.
@@ -12,14 +15,14 @@ use kube::{
 pub(crate) enum ClusterError {
     /// Not in a pod.
     #[error("no --kubeconfig, and not in a pod: {0}")]
-    NotInPod(#[source] Box<InClusterError>),
+    NotInPod(String),
     /// The file cannot be used.
     #[error("cannot use the kubeconfig {path}: {cause}")]
     Kubeconfig {
         /// The file.
         path: PathBuf,
         /// Why not.
-        cause: Box<KubeconfigError>,
+        cause: String,
     },
     /// It asks for a way round.
     #[error("cannot use the kubeconfig {0}: proxy-url is not supported")]
@@ -29,11 +32,11 @@ pub(crate) enum ClusterError {
 /// As the kubeconfig says; without one, as pods do.
 pub(crate) async fn config(path: Option<&Path>) -> Result<Config, ClusterError> {
     let Some(path) = path else {
-        return Config::incluster().map_err(|error| ClusterError::NotInPod(Box::new(error)));
+        return Config::incluster().map_err(|error| ClusterError::NotInPod(first_line(&error)));
     };
-    let unusable = |cause| ClusterError::Kubeconfig {
+    let unusable = |cause: KubeconfigError| ClusterError::Kubeconfig {
         path: path.to_owned(),
-        cause: Box::new(cause),
+        cause: first_line(&cause),
     };
     let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
     let authority = authority_file(&kubeconfig);
@@ -46,6 +49,12 @@ pub(crate) async fn config(path: Option<&Path>) -> Result<Config, ClusterError> 
     // Read again and again, as in a pod: who renews the authority writes this file.
     config.root_cert_file = authority;
     Ok(config)
+}
+
+/// What is wrong, without the lines of the file that the parser shows after it: there may be a token in them.
+pub(crate) fn first_line(error: &impl Display) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The file with the authorities of kube-apiserver; none where they are written in the kubeconfig
@@ -79,6 +88,17 @@ mod tests {
              clusters: [{{name: x, cluster: {{certificate-authority: /x}}}}, {{name: y, cluster: {cluster}}}]}}"
         );
         Kubeconfig::from_yaml(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_does_not_quote_the_file() {
+        let error = Kubeconfig::from_yaml("users:\n- name: a\n  user: {token: [secret]}\n");
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains("secret"));
+        assert_eq!(
+            first_line(&error),
+            "failed to parse kubeconfig YAML: error: line 3 column 17: expected string scalar"
+        );
     }
 
     #[test]

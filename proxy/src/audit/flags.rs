@@ -96,7 +96,7 @@ pub(crate) enum AuditFlagError {
     },
     /// The webhook cannot be used.
     #[error("--audit-webhook-config-file: {0}")]
-    Webhook(#[from] WebhookConfigError),
+    Webhook(WebhookConfigError),
 }
 
 fn listed(errors: &[FieldError]) -> String {
@@ -147,7 +147,9 @@ impl AuditFlags {
                 .map_err(|cause| AuditFlagError::Log { path, cause })?;
         }
         if let Some(path) = &self.audit_webhook_config_file {
-            backends.add_webhook(Webhook::from_file(path).await?, self.batching());
+            let webhook = Webhook::from_file(path).await;
+            let webhook = webhook.map_err(AuditFlagError::Webhook)?;
+            backends.add_webhook(webhook, self.batching());
         }
         Ok(Some(AuditSettings {
             policy: policy.to_json()?,

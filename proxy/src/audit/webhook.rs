@@ -6,8 +6,10 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header, uri};
 use kube::{
     Client, Config,
     client::Body,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+
+use crate::cluster::first_line;
 
 /// A webhook that says nothing for longer is tried again.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum WebhookConfigError {
     /// Its kubeconfig cannot be read.
     #[error("the webhook's kubeconfig cannot be read: {0}")]
-    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Read(String),
     /// A login that needs a program or a password.
     #[error(
         "the user of the webhook's kubeconfig needs a token, a token file or a client certificate; exec, auth-provider and basic authentication are not supported"
@@ -25,7 +27,7 @@ pub(crate) enum WebhookConfigError {
     Login,
     /// Its certificates cannot be used.
     #[error("the certificates of the webhook's kubeconfig cannot be used: {0}")]
-    Client(#[source] Box<kube::Error>),
+    Client(Box<kube::Error>),
 }
 
 /// Why events were not delivered.
@@ -104,6 +106,6 @@ impl Webhook {
     }
 }
 
-fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> WebhookConfigError {
-    WebhookConfigError::Read(error.into())
+fn unreadable(error: KubeconfigError) -> WebhookConfigError {
+    WebhookConfigError::Read(first_line(&error))
 }
