@@ -33,6 +33,7 @@ pub enum Cause {
 impl std::fmt::Display for Cause {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Stored(Problem::Absent) => formatter.write_str("there was none"),
             Self::Stored(problem) => write!(formatter, "{problem}"),
             Self::Names => formatter.write_str("its names have changed"),
             Self::Authority => formatter.write_str("its authority has changed"),
