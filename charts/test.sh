@@ -115,6 +115,7 @@ for kind in ServiceAccount ClusterRole ClusterRoleBinding; do
   has default $kind $NAME-uninstall 'helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed'
 done
 has default CustomResourceDefinition oidcproxies.oidcproxy.dev 'helm.sh/resource-policy: keep'
+has default CustomResourceDefinition oidcproxies.oidcproxy.dev 'argocd.argoproj.io/sync-options: Prune=false'
 has default Role $NAME-leader-election "resourceNames: [\"$NAME\"]"
 has default ValidatingAdmissionPolicy $NAME-status "request.userInfo.username != 'system:serviceaccount:ops:$NAME'"
 has default ValidatingAdmissionPolicy $NAME-namespaces "!(request.namespace in ['ops'])"
@@ -198,6 +199,7 @@ render more --set metrics.podMonitor.enabled=true --set metrics.prometheusRule.e
 exists more "PodMonitor ops $NAME"
 exists more "PrometheusRule ops $NAME"
 lacks more CustomResourceDefinition oidcproxies.oidcproxy.dev 'resource-policy'
+lacks more CustomResourceDefinition oidcproxies.oidcproxy.dev 'sync-options'
 has more ClusterRole $NAME '"userextras/example.org/tenant"'
 has more NetworkPolicy $NAME 'team: monitoring'
 has more NetworkPolicy $NAME '- Egress'

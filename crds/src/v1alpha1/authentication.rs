@@ -82,7 +82,7 @@ pub struct JwtAuthenticator {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.certificateAuthority) && has(self.certificateAuthorityFrom))").message("certificateAuthority and certificateAuthorityFrom exclude each other"),
-    validation = Rule::new("self.audiences.size() == 1 || (has(self.audienceMatchPolicy) && self.audienceMatchPolicy == 'MatchAny')").message("audienceMatchPolicy must be MatchAny when there are several audiences"),
+    validation = Rule::new("self.audiences.size() <= 1 || (has(self.audienceMatchPolicy) && self.audienceMatchPolicy == 'MatchAny')").message("audienceMatchPolicy must be MatchAny when there are several audiences"),
     validation = Rule::new("!has(self.discoveryURL) || self.discoveryURL != self.url").message("discoveryURL must differ from url")
 )]
 pub struct Issuer {
