@@ -221,6 +221,10 @@ refused 'digest' --set image.digest=latest
 refused 'pullPolicy' --set image.pullPolicy=Sometimes
 refused 'serviceAccount.name' --set serviceAccount.create=false
 refused 'uninstall' --set uninstall.policy=Ask
+refused 'podLabels' --set 'podLabels.app\.kubernetes\.io/name=other'
+for kind in podMonitor serviceMonitor prometheusRule; do
+  refused "$kind" --set metrics.$kind.enabled=true --set "metrics.$kind.labels.app\.kubernetes\.io/instance=other"
+done
 refused 'crds.keep' --set uninstall.policy=Orphan --set crds.keep=false
 refused 'metrics.service.enabled' --set metrics.serviceMonitor.enabled=true --set metrics.service.enabled=false
 refused 'kubeVersion' --kube-version 1.30.0
