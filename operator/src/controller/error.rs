@@ -140,6 +140,12 @@ fn apply_problem(error: &apply::Error, failures: u32) -> Option<Problem> {
                     stalled: true,
                     ..Problem::of(types::SPEC_VALID, Reason::InvalidSpec.as_str(), message)
                 }),
+                // The API server's own protection against escalation.
+                Some(status) if status.is_forbidden() && detail.contains("not currently held") => {
+                    let hint = "the operator may grant only what it holds; extra keys are listed in its chart's impersonation.extraKeys";
+                    let message = format!("{hint}: {message}");
+                    Some(Problem::of(condition, "Forbidden", message))
+                }
                 Some(status) if status.is_forbidden() => {
                     Some(Problem::of(condition, "Forbidden", message))
                 }

@@ -97,8 +97,12 @@ impl Refusal {
     }
 }
 
-/// The text, cut to what a condition's message holds.
+/// The text in one line, cut to what a condition's message holds.
 pub fn truncated(mut text: String) -> String {
+    if text.contains('\n') {
+        let lines = text.lines().map(str::trim);
+        text = lines.collect::<Vec<_>>().join(" ");
+    }
     if text.len() > MAX_MESSAGE {
         let cut = (0..=MAX_MESSAGE - 3)
             .rev()
@@ -134,5 +138,6 @@ mod tests {
     fn messages_are_cut_between_characters() {
         let text = truncated("é".repeat(2000));
         assert!(text.len() <= MAX_MESSAGE && text.ends_with("..."));
+        assert_eq!(truncated("a:\n  b\n".to_owned()), "a: b");
     }
 }

@@ -18,7 +18,7 @@ async fn a_bad_spec_changes_nothing_and_says_why() {
     let message = condition(&refused, "Stalled").unwrap()["message"].clone();
     assert_eq!(
         message,
-        "spec.deployment.image: needs an operator that runs with --allow-image-override"
+        "spec.deployment.image: needs an operator that allows it (its chart's allowImageOverride)"
     );
     assert_eq!(
         condition(&refused, "Ready").unwrap()["reason"],
@@ -137,6 +137,13 @@ async fn what_the_operator_does_not_hold_it_cannot_grant() {
     bed.apply(extra("not-held")).await;
     let refused = bed.wait_condition("RBACReady", "False", "Forbidden").await;
     assert!(condition(&refused, "Stalled").is_none());
+    let granted = condition(&refused, "RBACReady").unwrap();
+    let message = granted["message"].as_str().unwrap();
+    assert!(
+        message.contains("its chart's impersonation.extraKeys") && message.contains("not-held"),
+        "{message}"
+    );
+    assert!(!message.contains('\n'), "{message}");
     assert!(refused.status.unwrap().settings.is_none());
     bed.apply(extra("held")).await;
     settled(&bed).await;

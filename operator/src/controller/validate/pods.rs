@@ -24,7 +24,7 @@ const MAX_SESSION: Duration = Duration::from_hours(8760);
 pub(super) fn check(spec: &OidcProxySpec, options: &Options, findings: &mut Findings) {
     if let Some(deployment) = &spec.deployment {
         if deployment.image.is_some() && !options.allow_image_override {
-            let message = "needs an operator that runs with --allow-image-override";
+            let message = "needs an operator that allows it (its chart's allowImageOverride)";
             findings.invalid("deployment.image", message);
         }
         check_deployment(deployment, findings);
