@@ -50,13 +50,13 @@ pub(crate) struct Webhook(Client);
 impl Webhook {
     /// By the file that a flag names; other files that it names are looked for beside it.
     pub(crate) async fn from_file(path: &Path) -> Result<Self, WebhookConfigError> {
-        let kubeconfig = Kubeconfig::read_from(path).map_err(unreadable)?;
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
         Self::new(kubeconfig).await
     }
 
     /// By a text that holds everything itself.
     pub(super) async fn from_text(text: &str) -> Result<Self, WebhookConfigError> {
-        let kubeconfig = Kubeconfig::from_yaml(text).map_err(unreadable)?;
+        let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| unreadable(&error))?;
         Self::new(kubeconfig).await
     }
 
@@ -71,7 +71,7 @@ impl Webhook {
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(&error))?;
         // Who sends again, and when, is decided here.
         config.default_retry = false;
         let client = Client::try_from(config)
@@ -106,6 +106,6 @@ impl Webhook {
     }
 }
 
-fn unreadable(error: KubeconfigError) -> WebhookConfigError {
-    WebhookConfigError::Read(first_line(&error))
+fn unreadable(error: &KubeconfigError) -> WebhookConfigError {
+    WebhookConfigError::Read(first_line(error))
 }
