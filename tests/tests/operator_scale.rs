@@ -201,7 +201,13 @@ async fn a_thousand_resources() {
     let (requests, until) = plane.requests_of("operator", 0).unwrap();
     show("until then", &requests);
     let total: u64 = requests.values().sum();
-    let each = total / u64::try_from(count).unwrap();
+    let expected = u64::try_from(count).unwrap();
+    let applied = requests.get("patch deployments").copied();
+    assert!(
+        applied >= Some(expected),
+        "not all was counted: {applied:?}"
+    );
+    let each = total / expected;
     println!("requests per resource: {each}");
     // A score of writes, and a score of reads in each of a few passes.
     assert!(each < 250, "{each} requests per resource");
@@ -216,6 +222,7 @@ async fn a_thousand_resources() {
     show(&format!("in {idle:.0?} at rest"), &requests);
     let writes: BTreeMap<_, _> = requests.iter().filter(|(what, _)| is_write(what)).collect();
     println!("writes at rest: {writes:?}");
+    assert!(!writes.is_empty(), "not even a Lease: nothing was counted");
     assert!(
         writes.keys().all(|what| what.ends_with(" leases")),
         "{writes:?}"

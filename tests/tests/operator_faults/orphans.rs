@@ -110,7 +110,10 @@ async fn a_sweep_takes_orphans_and_nothing_else() {
     api.fail(Fault::Answer(500), 0, 1, lost);
     // The other tests' orphans may be among those that it removes.
     let report = sweep::all(&client).await;
-    assert!(report.removed >= 1 && report.failed.len() == 3, "{report:?}");
+    assert!(
+        report.removed >= 1 && report.failed.len() == 3,
+        "{report:?}"
+    );
     let mut left = 0;
     for (name, _, _, stays) in &rows {
         for kind in KINDS {
@@ -125,7 +128,10 @@ async fn a_sweep_takes_orphans_and_nothing_else() {
         .collect();
     assert_eq!(left, 3, "those that could not be removed: {removed:#?}");
     let report = sweep::all(&client).await;
-    assert!(report.removed >= 3 && report.failed.is_empty(), "{report:?}");
+    assert!(
+        report.removed >= 3 && report.failed.is_empty(),
+        "{report:?}"
+    );
     for (name, _, _, stays) in &rows {
         for kind in KINDS {
             assert_eq!(
