@@ -131,10 +131,12 @@ pub struct Outcome {
 }
 
 impl Applier<'_> {
-    /// Applies the foundation: first the account and its rights, then the way out and in.
+    /// Applies the foundation: first the account and its rights, then the way out and in, unless
+    /// what there is of these stays.
     pub async fn foundation(
         &self,
         prepared: Foundation<Prepared>,
+        keeps_ways: bool,
     ) -> Result<Foundation<Applied>, Error> {
         // No `..`: an object that is never applied does not compile.
         let Foundation {
@@ -153,11 +155,17 @@ impl Applier<'_> {
             cluster_role_binding: self.cluster(cluster_role_binding).await?,
             role: self.namespaced(role).await?,
             role_binding: self.namespaced(role_binding).await?,
-            network_policy: match network_policy {
-                Some(policy) => Some(self.namespaced(policy).await?),
-                None => self.remove::<NetworkPolicy>(&self.identity.name).await?,
+            network_policy: match (network_policy, keeps_ways) {
+                (Some(policy), true) => Some(self.kept(policy).await?),
+                (Some(policy), false) => Some(self.namespaced(policy).await?),
+                (None, true) => None,
+                (None, false) => self.remove::<NetworkPolicy>(&self.identity.name).await?,
             },
-            service: self.namespaced(service).await?,
+            service: if keeps_ways {
+                self.kept(service).await?
+            } else {
+                self.namespaced(service).await?
+            },
             stage: PhantomData,
         })
     }
@@ -179,7 +187,7 @@ impl Applier<'_> {
         } = prepared;
         let mut reverted = Vec::new();
         let mut waits = false;
-        for map in trust.iter().chain([&kubeconfig]) {
+        for map in trust.iter().chain(&kubeconfig) {
             if self.is_edited(map).await? {
                 reverted.push(map.name_any());
             }
@@ -192,7 +200,11 @@ impl Applier<'_> {
                         .await?
                 }
             },
-            kubeconfig: self.namespaced(kubeconfig).await?,
+            // What users log in with stays until something can take its place.
+            kubeconfig: match kubeconfig {
+                Some(kubeconfig) => Some(self.namespaced(kubeconfig).await?),
+                None => None,
+            },
             pod_disruption_budget: match pod_disruption_budget {
                 Some(budget) => Some(self.namespaced(budget).await?),
                 None => {
@@ -241,6 +253,19 @@ impl Applier<'_> {
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
         Box::pin(self.apply(&self.api(), object)).await
+    }
+
+    /// Ours as it is; this one where there is none.
+    async fn kept<K>(&self, object: K) -> Result<K, Error>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let name = object.name_any();
+        match get(&self.api::<K>(), &name).await? {
+            None => self.namespaced(object).await,
+            Some(current) if self.identity.owns(current.meta()) => Ok(current),
+            Some(_) => Err(foreign::<K>(&name)),
+        }
     }
 
     async fn cluster<K>(&self, object: K) -> Result<K, Error>

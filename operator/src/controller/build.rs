@@ -83,8 +83,8 @@ pub struct Foundation<Stage> {
 pub struct Workload<Stage> {
     /// What clients trust.
     pub trust: Option<ConfigMap>,
-    /// What users log in with.
-    pub kubeconfig: ConfigMap,
+    /// What users log in with; nothing while it waits for the issuer that it is to name.
+    pub kubeconfig: Option<ConfigMap>,
     /// How many pods may be away at a time.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
     /// Who decides how many pods there are, if not the spec.
@@ -148,7 +148,7 @@ pub fn workload(
             .ca_bundle
             .as_ref()
             .map(|bundle| trust::build(&resolved.identity, bundle)),
-        kubeconfig: kubeconfig::build(resolved, published),
+        kubeconfig: (!resolved.login_waits()).then(|| kubeconfig::build(resolved, published)),
         pod_disruption_budget: pod_disruption_budget::build(resolved),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::build(resolved),
         deployment: deployment::build(resolved, settings, &published.account_uid),

@@ -135,7 +135,8 @@ async fn look(
     let steps = advance(context, identity, writer, &mut progress, news);
     let result = Box::pin(steps).await;
     if let Err(error) = &result {
-        let Some(problem) = error.problem(context.pace.failures(&identity.uid)) else {
+        let said = error.problem(context.pace.failures(&identity.uid));
+        let Some(problem) = said.or_else(|| progress.problem.take()) else {
             return result.map(Ok);
         };
         progress.problem = Some(problem);
@@ -192,7 +193,7 @@ async fn advance(
         turns: &context.turns,
     };
     let prepared = build::foundation(&resolved, &grants, &surroundings, options);
-    let foundation = applier.foundation(prepared).await?;
+    let foundation = applier.foundation(prepared, resolved.keeps_ways()).await?;
     let trying = context
         .self_test
         .check(client, identity, &foundation, &grants);
@@ -262,7 +263,9 @@ async fn run(
     news.reverted(&reverted);
     progress.workload = Some(workload);
     let optional = &context.optional;
-    progress.faults.exposure = Box::pin(applier.exposure(resolved, optional)).await;
+    if !resolved.keeps_ways() {
+        progress.faults.exposure = Box::pin(applier.exposure(resolved, optional)).await;
+    }
     progress.faults.pod_monitor = Box::pin(applier.pod_monitor(resolved, optional)).await;
     Ok(())
 }

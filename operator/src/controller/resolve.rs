@@ -31,7 +31,7 @@ use super::{
     validate::{Validated, audit::AuditWebhook},
 };
 
-const HTTPS: i32 = 443;
+pub(super) const HTTPS: i32 = 443;
 
 /// A spec with every default filled in.
 #[derive(Clone, Debug)]
@@ -72,6 +72,8 @@ pub struct Resolved {
     pub audit_webhook: Option<AuditWebhook>,
     /// How users log in, if the kubeconfig is to say so.
     pub login: Option<Login>,
+    /// The issuer that the kubeconfig names.
+    pub login_issuer: Option<String>,
     /// The domain of the cluster's DNS.
     pub cluster_domain: String,
 }
@@ -82,6 +84,17 @@ impl Resolved {
         let policy = self.network_policy.as_ref();
         let egress = policy.and_then(|policy| policy.egress.as_ref());
         egress.is_some_and(|egress| egress.mode == Some(EgressMode::Strict))
+    }
+
+    /// Whether the kubeconfig waits for its issuer, which the proxies do not know so far.
+    pub fn login_waits(&self) -> bool {
+        self.running.missing().is_some() && self.login_issuer.is_some() && self.login.is_none()
+    }
+
+    /// Whether the ways in and out stay as they are: those of a newer spec were asked for together
+    /// with settings that are not in use so far, and might lead strangers to the ones before.
+    pub fn keeps_ways(&self) -> bool {
+        self.running.generation(self.generation) != Some(self.generation)
     }
 
     /// The names that a route can be chosen by; addresses are not sent by clients.
@@ -142,6 +155,7 @@ pub fn resolve(validated: Validated, running: Running, options: &Options) -> Res
             .filter(|policy| policy.mode.unwrap_or_default() == NetworkPolicyMode::Managed),
         audit_webhook: running.audit_webhook(spec.audit.as_ref(), audit),
         login: login::login(spec.kubeconfig.as_ref(), running.settings()),
+        login_issuer: spec.kubeconfig.and_then(|kubeconfig| kubeconfig.issuer),
         cluster_domain: options.cluster_domain.clone(),
         identity,
         generation,

@@ -75,7 +75,11 @@ async fn apply_foundation(client: &Client, memory: &Memory) -> Error {
         memory,
         turns: &Turns::default(),
     };
-    applier.foundation(prepared).await.unwrap_err().into()
+    applier
+        .foundation(prepared, false)
+        .await
+        .unwrap_err()
+        .into()
 }
 
 fn own_account(uid: &str) -> Value {

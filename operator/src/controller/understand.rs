@@ -30,6 +30,8 @@ pub(super) async fn understand(
     let validated = validate::validate(proxy, identity.clone(), &references, options)?;
     let running = match resolve::settings(&validated) {
         Ok(settings) => Running::Asked(Box::new(settings)),
+        // Nothing is missing: it is the spec itself.
+        Err(refusal) if validated.missing.is_none() => return Err(refusal.into()),
         Err(missing) => match last_good(client, identity, proxy).await? {
             Some(last) => Running::LastGood(Box::new(last), missing),
             None => Running::Nothing(missing),

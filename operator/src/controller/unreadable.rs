@@ -60,9 +60,15 @@ pub(super) async fn pass(
             certificate: after.certificate.clone(),
             ..OidcProxyStatus::default()
         };
-        // What is not said is not there, so it stays as it is.
-        let patch =
+        // What is not said is not there, so it stays as it is; what has gone is null.
+        let mut patch =
             json!({"metadata": {"resourceVersion": current.resource_version()}, "status": said});
+        if let Some(certificate) = patch.pointer_mut("/status/certificate")
+            && let Some(certificate) = certificate.as_object_mut()
+        {
+            let end = certificate.entry("previousAuthorityNotAfter");
+            end.or_insert(Value::Null);
+        }
         let params = PatchParams::default();
         api.patch_status(&identity.name, &params, &Patch::Merge(&patch))
             .await

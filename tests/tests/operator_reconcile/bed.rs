@@ -46,7 +46,7 @@ const RIGHTS: [&str; 6] = [
 ];
 
 /// Where the operator honours what it finds; one for each test that makes something.
-pub(crate) const ALLOWED: [&str; 26] = [
+pub(crate) const ALLOWED: [&str; 27] = [
     "t-children",
     "t-drift",
     "t-refused",
@@ -55,6 +55,7 @@ pub(crate) const ALLOWED: [&str; 26] = [
     "t-lost",
     "t-bundle",
     "t-upkeep",
+    "t-ways",
     "t-foreign",
     "t-gone",
     "t-names",

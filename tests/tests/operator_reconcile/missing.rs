@@ -101,7 +101,8 @@ async fn at_first_sight_all_is_there_that_can_be() {
         (&json!("Unknown"), &json!("NoProxyReports"))
     );
     // An address and a certificate can be had already; pods would serve nobody.
-    bed.wait_condition("ServingCertificateReady", "True", "Issued")
+    let issued = bed
+        .wait_condition("ServingCertificateReady", "True", "Issued")
         .await;
     let role = format!("oidcproxy:{}:corp", bed.namespace);
     for child in [
@@ -114,7 +115,7 @@ async fn at_first_sight_all_is_there_that_can_be() {
     }
     let deployments = bed.api(APPS, "Deployment");
     assert!(deployments.get_opt("corp").await.unwrap().is_none());
-    let status = missing.status.unwrap();
+    let status = issued.status.unwrap();
     assert!(status.settings.is_none());
 
     let bundle = TestCa::new("issuer").unwrap().pem();
@@ -281,4 +282,61 @@ async fn a_new_certificate_waits_for_the_bundle_that_goes_with_it() {
         bundle.trim() == ca.pem().trim()
     })
     .await;
+}
+
+#[tokio::test]
+async fn ways_in_wait_for_the_settings_that_were_asked_for_with_them() {
+    let bed = Bed::new("t-ways").await;
+    bed.apply(json!({})).await;
+    settled(&bed).await;
+    let opened = json!({
+        "authentication": issuer(),
+        "service": {"type": "NodePort"},
+        "networkPolicy": {"mode": "Disabled"},
+        "deployment": {"replicas": 3},
+        "exposure": {"ingress": {
+            "className": "nginx",
+            "annotations": {"nginx.ingress.kubernetes.io/ssl-passthrough": "true"},
+        }},
+        "serving": {"hostnames": ["k8s.example.com"]},
+    });
+    bed.apply(opened).await;
+    bed.wait_object((APPS, "Deployment", "corp"), |found| {
+        found.unwrap()["spec"]["replicas"] == 3
+    })
+    .await;
+    let service = (CORE, "Service", "corp");
+    let policy = (NETWORKING, "NetworkPolicy", "corp");
+    let ingress = (NETWORKING, "Ingress", "corp");
+    let is_open = async || {
+        let is_there = async |object: (&str, &str, &str)| {
+            let api = bed.api(object.0, object.1);
+            api.get_opt(object.2).await.unwrap().is_some()
+        };
+        let found = bed.api(service.0, service.1).get(service.2).await.unwrap();
+        (
+            found.data["spec"]["type"] == "NodePort",
+            !is_there(policy).await,
+            is_there(ingress).await,
+        )
+    };
+    bed.wait_condition("Stalled", "True", "ReferenceNotFound")
+        .await;
+    assert_eq!(is_open().await, (false, false, false));
+
+    let bundle = TestCa::new("issuer").unwrap().pem();
+    create_map(&bed, "issuer-ca", "ca.crt", &bundle).await;
+    bed.wait_object(service, |found| {
+        found.unwrap()["spec"]["type"] == "NodePort"
+    })
+    .await;
+    bed.wait_object(policy, |found| found.is_none()).await;
+    bed.wait_object(ingress, |found| found.is_some()).await;
+    // They belong together from now on: without the bundle they stay.
+    delete_map(&bed, "issuer-ca").await;
+    bed.wait_condition("Stalled", "True", "ReferenceNotFound")
+        .await;
+    assert_eq!(is_open().await, (true, true, true));
+    comes_back(&bed, service).await;
+    assert_eq!(is_open().await, (true, true, true));
 }

@@ -43,7 +43,7 @@ pub(super) fn build(resolved: &Resolved, settings: &Settings, account_uid: &str)
     let identity = &resolved.identity;
     Deployment {
         metadata: ObjectMeta {
-            annotations: annotations(resolved),
+            annotations: Some(annotations(resolved)),
             ..identity.child(&identity.name)
         },
         spec: Some(DeploymentSpec {

@@ -39,6 +39,8 @@ pub struct Mounted {
     pub serving_secret: Option<String>,
     /// The audit webhook's kubeconfig.
     pub audit_webhook: Option<AuditWebhook>,
+    /// The spec's generation that they were made for.
+    pub generation: Option<i64>,
 }
 
 /// A certificate that somebody else looks after.
@@ -68,6 +70,14 @@ impl Running {
         }
     }
 
+    /// The generation of the spec that all of it comes from.
+    pub fn generation(&self, now: i64) -> Option<i64> {
+        match self {
+            Self::LastGood(last, _) => last.mounted.generation,
+            Self::Asked(_) | Self::Nothing(_) => Some(now),
+        }
+    }
+
     /// The certificate of somebody else's. A new one waits for the bundle that goes with it.
     pub(super) fn provided(
         &self,
@@ -78,10 +88,13 @@ impl Running {
         let Self::LastGood(last, _) = self else {
             return asked.map(|secret| Provided { secret, ca_bundle });
         };
-        let secret = last.mounted.serving_secret.clone().or(asked)?;
+        let mounted = last.mounted.serving_secret.clone();
+        let secret = mounted.or_else(|| asked.clone())?;
+        // A bundle that was read belongs to the Secret that was asked for, and to no other.
+        let read = ca_bundle.filter(|_| asked.as_ref() == Some(&secret));
         (secret != identity.serving_secret()).then(|| Provided {
             secret,
-            ca_bundle: last.ca_bundle.clone(),
+            ca_bundle: read.or_else(|| last.ca_bundle.clone()),
         })
     }
 
@@ -96,16 +109,20 @@ impl Running {
             Self::Nothing(_) => None,
             Self::LastGood(last, _) => {
                 let mount = last.settings.audit.as_ref()?.webhook.as_ref()?;
-                // Without pods nobody knows any better than the spec, and webhooks are https.
-                last.mounted.audit_webhook.clone().or_else(|| {
-                    let source = &asked?.webhook.as_ref()?.kubeconfig_from;
-                    Some(AuditWebhook {
-                        secret: source.name.clone(),
-                        key: source.key.clone(),
-                        hash: mount.hash.clone(),
-                        port: HTTPS,
+                // What was read just now and is what was published, nobody knows any better.
+                let read = trail.and_then(|trail| trail.webhook);
+                let read = read.filter(|webhook| webhook.hash == mount.hash);
+                // Without pods there is the spec, and webhooks are https.
+                read.or_else(|| last.mounted.audit_webhook.clone())
+                    .or_else(|| {
+                        let source = &asked?.webhook.as_ref()?.kubeconfig_from;
+                        Some(AuditWebhook {
+                            secret: source.name.clone(),
+                            key: source.key.clone(),
+                            hash: mount.hash.clone(),
+                            port: HTTPS,
+                        })
                     })
-                })
             }
         }
     }
@@ -165,6 +182,7 @@ mod tests {
         let mounted = Mounted {
             serving_secret: Some("tls".to_owned()),
             audit_webhook: Some(webhook(8443)),
+            generation: Some(1),
         };
         let resolved = later(asking(), mounted);
         let expected = Provided {
@@ -182,6 +200,7 @@ mod tests {
         let own = Mounted {
             serving_secret: Some("corp-serving".to_owned()),
             audit_webhook: None,
+            generation: None,
         };
         assert_eq!(later(asking(), own).provided, None);
     }

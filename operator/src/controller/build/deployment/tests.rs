@@ -93,13 +93,14 @@ fn the_audit_webhook_has_a_mount() {
     let expected = Mounted {
         serving_secret: Some("corp-serving".into()),
         audit_webhook: Some(webhook),
+        generation: Some(3),
     };
     assert_eq!(mounted(&built), expected, "it is read back");
     let deployment = serde_json::to_value(built).unwrap();
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(
         pod["volumes"][2],
-        json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "optional": true, "items": [{"key": "config", "path": "kubeconfig"}]}})
+        json!({"name": "audit-webhook", "secret": {"secretName": "webhook", "defaultMode": 288, "items": [{"key": "config", "path": "kubeconfig"}]}})
     );
     assert_eq!(
         pod["containers"][0]["volumeMounts"][2],

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 
 use crate::controller::{
-    resolve::{Mounted, Resolved},
+    resolve::{HTTPS, Mounted, Resolved},
     validate::audit::{AuditWebhook, WEBHOOK_MOUNT},
 };
 
@@ -27,6 +27,8 @@ const TOKEN_SECONDS: i64 = 600;
 
 /// The webhook as it is mounted, for the time when its Secret cannot be read.
 const AUDIT_WEBHOOK: &str = "oidcproxy.dev/audit-webhook";
+/// The generation of the spec that the pods are made for.
+const SPEC_GENERATION: &str = "oidcproxy.dev/spec-generation";
 
 fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
@@ -43,20 +45,46 @@ pub fn mounted(deployment: &Deployment) -> Mounted {
         .spec
         .as_ref()
         .and_then(|spec| spec.template.spec.as_ref());
-    let mut volumes = pod.iter().flat_map(|pod| &pod.volumes).flatten();
-    let serving = volumes.find(|volume| volume.name == SERVING);
-    let webhook = deployment.annotations().get(AUDIT_WEBHOOK);
+    let secret = |name: &str| {
+        let mut volumes = pod.iter().flat_map(|pod| &pod.volumes).flatten();
+        volumes
+            .find(|volume| volume.name == name)
+            .and_then(|volume| volume.secret.as_ref())
+    };
+    let annotations = deployment.annotations();
+    let annotated = annotations.get(AUDIT_WEBHOOK);
+    let annotated = annotated.and_then(|text| serde_json::from_str(text).ok());
     Mounted {
-        serving_secret: serving.and_then(|volume| volume.secret.as_ref()?.secret_name.clone()),
-        audit_webhook: webhook.and_then(|text| serde_json::from_str(text).ok()),
+        serving_secret: secret(SERVING).and_then(|secret| secret.secret_name.clone()),
+        audit_webhook: annotated.or_else(|| unannotated(secret(WEBHOOK_MOUNT)?)),
+        generation: annotations
+            .get(SPEC_GENERATION)
+            .and_then(|text| text.parse().ok()),
     }
 }
 
+/// Earlier operators told of the webhook in the volume alone, which has no port.
+fn unannotated(secret: &SecretVolumeSource) -> Option<AuditWebhook> {
+    Some(AuditWebhook {
+        secret: secret.secret_name.clone()?,
+        key: secret.items.as_ref()?.first()?.key.clone(),
+        hash: String::new(),
+        port: HTTPS,
+    })
+}
+
 /// What the Deployment itself says of it.
-pub(super) fn annotations(resolved: &Resolved) -> Option<BTreeMap<String, String>> {
-    let webhook = resolved.audit_webhook.as_ref()?;
-    let text = serde_json::to_string(webhook).ok()?;
-    Some([(AUDIT_WEBHOOK.to_owned(), text)].into())
+pub(super) fn annotations(resolved: &Resolved) -> BTreeMap<String, String> {
+    let webhook = resolved.audit_webhook.as_ref();
+    let webhook = webhook.and_then(|webhook| serde_json::to_string(webhook).ok());
+    let generation = resolved.running.generation(resolved.generation);
+    [
+        (AUDIT_WEBHOOK, webhook),
+        (SPEC_GENERATION, generation.map(|number| number.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some((name.to_owned(), text?)))
+    .collect()
 }
 
 /// The certificate; of somebody else's Secret nothing more than that.
@@ -91,8 +119,8 @@ fn webhook_volume(webhook: &AuditWebhook) -> Volume {
                 path: "kubeconfig".into(),
                 mode: None,
             }]),
-            // Without it events wait, and pods start all the same.
-            optional: Some(true),
+            // Not optional: pods without it would take the place of those that still send events.
+            ..SecretVolumeSource::default()
         }),
         ..Volume::default()
     }
