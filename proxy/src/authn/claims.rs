@@ -68,7 +68,10 @@ pub(super) fn registered<'a>(claims: &'a Map<String, Value>, name: &str) -> Opti
     spellings(claims, name).next()
 }
 
-fn spellings<'a>(claims: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn spellings<'a>(
+    claims: &'a Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = &'a Value> {
     let same = |key: &str| key.chars().map(folded).eq(name.chars());
     claims
         .iter()

@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::{TokenError, claims::registered, fetch::DocumentClient, key_keeper::is_fetchable};
+use super::{
+    TokenError,
+    claims::{registered, spellings},
+    fetch::DocumentClient,
+    key_keeper::is_fetchable,
+};
 
 const NAMES: &str = "_claim_names";
 const SOURCES: &str = "_claim_sources";
@@ -95,8 +100,9 @@ pub(super) async fn fetch(client: &DocumentClient, source: &Source) -> Result<St
     let authorization = if token.is_empty() {
         None
     } else {
-        let value = HeaderValue::from_str(&format!("Bearer {token}"))
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| refused("the access token does not fit into a header"))?;
+        value.set_sensitive(true);
         Some(value)
     };
     let body = client
@@ -120,6 +126,9 @@ fn members<'a>(
 
 /// A member of a source, which Go finds in any case.
 fn text(source: &Map<String, Value>, name: &str) -> Result<String, TokenError> {
+    if spellings(source, name).nth(1).is_some() {
+        return Err(TokenError::RepeatedClaim(SOURCES));
+    }
     match registered(source, name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),

@@ -9,7 +9,10 @@ use aws_lc_rs::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::algorithm::{Algorithm, Verification};
+use super::{
+    algorithm::{Algorithm, Verification},
+    strict_json,
+};
 use crate::base64url::decode_leniently;
 
 /// More keys than any issuer has; the rest of a longer set is not looked at.
@@ -69,12 +72,13 @@ impl KeySet {
     /// Takes what can be used of a JWKS. A key of another kind, or a broken one, never spoils the
     /// others: issuers publish encryption keys and new kinds of keys in the same set.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let raw: RawKeySet = serde_json::from_slice(body)?;
+        let raw: RawKeySet = strict_json::of_object(body)?;
         let was_empty = raw.keys.is_empty();
         let keys: Vec<_> = raw
             .keys
             .into_iter()
             .take(MAX_KEYS)
+            .filter(Value::is_object)
             .filter_map(|value| serde_json::from_value::<RawKey>(value).ok())
             .filter_map(VerificationKey::from_raw)
             .collect();
@@ -246,5 +250,9 @@ mod tests {
     fn a_body_that_is_no_set_is_refused() {
         assert!(KeySet::parse(b"<html>").is_err());
         assert!(KeySet::parse(b"{}").is_err());
+        assert!(
+            KeySet::parse(b"[[]]").is_err(),
+            "serde's other form of a struct"
+        );
     }
 }

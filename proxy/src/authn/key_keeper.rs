@@ -13,6 +13,7 @@ use super::{
     fetch::{DocumentClient, FetchError},
     kept_keys::{Discovery, KeptKeys, Report},
     key::KeySet,
+    strict_json,
 };
 use crate::metrics::Metrics;
 
@@ -160,7 +161,7 @@ impl KeyKeeper {
             .client
             .get(&self.discovery_url, &self.discovery_url)
             .await?;
-        let document: DiscoveryDocument = serde_json::from_slice(&body)
+        let document: DiscoveryDocument = strict_json::of_object(&body)
             .map_err(|_| DiscoveryError::Document(self.discovery_url.clone()))?;
         if document.issuer != self.url {
             return Err(DiscoveryError::Issuer(self.discovery_url.clone()));

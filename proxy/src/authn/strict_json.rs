@@ -5,8 +5,18 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
+
+/// A document's known members. To serde a list of their values would do as well.
+pub(super) fn of_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(serde_json::Error::custom("not an object"));
+    }
+    serde_json::from_slice(bytes)
+}
 
 /// Parses one JSON object, refusing duplicate keys at any depth.
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {

@@ -72,6 +72,19 @@ async fn one_about_the_user_passes_as_it_came() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_ask_is_known() {
+    let bed = bed().await;
+    let forbidden = json!({"kind": "Status", "code": 403});
+    bed.api.answer(SELF, Answer::Json(403, forbidden));
+    for protocol in Protocol::BOTH {
+        let reply = bed.send(protocol, get(&bed)).await;
+        reply.assert_status(401);
+        assert_eq!(reply.body, BODY);
+    }
+    assert_eq!(reviews(&bed).len(), 1);
+}
+
+#[tokio::test]
 async fn many_are_asked_about_once() {
     let bed = bed().await;
     let later = Answer::Later(Duration::from_millis(500), Box::new(known()));
@@ -118,7 +131,6 @@ async fn one_about_the_proxy_is_502_wherever_it_is_said() {
 async fn without_a_good_answer_it_is_taken_for_one_about_the_proxy() {
     let bed = bed().await;
     let unhelpful = [
-        Answer::Json(403, json!({"kind": "Status", "code": 403})),
         Answer::Json(500, json!({"kind": "Status", "code": 500})),
         Answer::Json(200, json!({"status": {"userInfo": {"username": "x"}}})),
         Answer::Full(201, Vec::new(), b"{".to_vec()),

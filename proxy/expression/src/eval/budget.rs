@@ -69,7 +69,12 @@ impl Budget {
 
     /// Looking at a whole text.
     pub(crate) fn scan(&mut self, text: &str) -> Result<(), Failure> {
-        self.steps(1 + length(text.len()) / 16)
+        self.scan_bytes(text.as_bytes())
+    }
+
+    /// Looking at all of these bytes.
+    pub(crate) fn scan_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.steps(1 + length(bytes.len()) / 16)
     }
 
     /// Before making a text of this many bytes.

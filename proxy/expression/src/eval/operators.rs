@@ -112,7 +112,10 @@ pub(crate) fn compare(
             budget.scan(one)?;
             Some(one.cmp(other))
         }
-        (Value::Bytes(one), Value::Bytes(other)) => Some(one.cmp(other)),
+        (Value::Bytes(one), Value::Bytes(other)) => {
+            budget.scan_bytes(one)?;
+            Some(one.cmp(other))
+        }
         (Value::Duration(one), Value::Duration(other)) => Some(one.cmp(other)),
         (Value::Timestamp(one), Value::Timestamp(other)) => Some(one.cmp(other)),
         (

@@ -13,6 +13,8 @@ pub(super) fn read(text: &str) -> Result<Value, AuthenticationConfigError> {
             .map(Value::Object)
             .map_err(|error| wrong(error.to_string()));
     }
+    // No content, but before a brace it makes the text YAML, as there.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_saphyr::from_str(first_document(text)).map_err(|error| wrong(error.to_string()))
 }
 
@@ -43,6 +45,12 @@ pub(super) fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_content() {
+        let read = read("\u{feff}# note\n---\na: 1\n").unwrap();
+        assert_eq!(read, serde_json::json!({"a": 1}));
+    }
 
     #[test]
     fn the_first_document_counts() {

@@ -39,6 +39,7 @@ pub(super) fn sorted(
         for key in &keys.items {
             match key {
                 Value::String(text) => context.budget.scan(text)?,
+                Value::Bytes(bytes) => context.budget.scan_bytes(bytes)?,
                 _ => context.budget.step()?,
             }
         }
