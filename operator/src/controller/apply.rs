@@ -156,13 +156,13 @@ impl Applier<'_> {
             role: self.namespaced(role).await?,
             role_binding: self.namespaced(role_binding).await?,
             network_policy: match (network_policy, keeps_ways) {
-                (Some(policy), true) => Some(self.kept(policy).await?),
+                (Some(policy), true) => Some(Box::pin(self.kept(policy)).await?),
                 (Some(policy), false) => Some(self.namespaced(policy).await?),
                 (None, true) => None,
                 (None, false) => self.remove::<NetworkPolicy>(&self.identity.name).await?,
             },
             service: if keeps_ways {
-                self.kept(service).await?
+                Box::pin(self.kept(service)).await?
             } else {
                 self.namespaced(service).await?
             },
