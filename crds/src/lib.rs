@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 
 pub mod certificate_bundle;
+pub mod dns_name;
 pub mod schema;
 pub mod state;
 pub mod v1alpha1;

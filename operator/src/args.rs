@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
+use oidcproxy_crds::dns_name::{is_label, is_subdomain};
 
 use crate::{
     controller::options::{Namespaces, Options},
@@ -197,20 +198,6 @@ fn parse_namespaces(given: &[String], own: &str) -> anyhow::Result<Namespaces> {
     } else {
         names
     }))
-}
-
-/// A DNS label (RFC 1123), as namespaces are called.
-fn is_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len())
-        && text.chars().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// Labels with dots between them, as most objects are called.
-fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Without the usage and the tips that follow an empty line.

@@ -13,6 +13,7 @@ use super::{
     authentication::{Anonymous, ClaimMappings, ClaimOrExpression, PrefixedClaimOrExpression},
     settings::IssuerSettings,
 };
+use crate::dns_name;
 
 /// Domains whose extra keys belong to Kubernetes.
 const KUBERNETES_DOMAINS: [&str; 2] = ["k8s.io", "kubernetes.io"];
@@ -198,7 +199,7 @@ pub fn check_prefixed_key(key: &str) -> Option<&'static str> {
     let Some((domain, path)) = key.split_once('/') else {
         return Some("must be a domain-prefixed path, as example.org/tenant");
     };
-    if !is_subdomain(domain) {
+    if !dns_name::is_subdomain(domain) {
         return Some("must start with a lower-case DNS domain");
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
@@ -218,17 +219,6 @@ pub fn is_kubernetes_domain(domain: &str) -> bool {
             .strip_suffix(reserved)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     })
-}
-
-fn is_subdomain(domain: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    domain.len() <= 253
-        && domain.split('.').all(|label| {
-            !label.is_empty()
-                && label.chars().all(inner)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
 }
 
 #[derive(Default)]

@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderName};
 
-use oidcproxy_crds::v1alpha1::impersonation::REMOTE_CLIENT_IP;
+use oidcproxy_crds::{
+    dns_name::{is_label, is_subdomain},
+    v1alpha1::impersonation::REMOTE_CLIENT_IP,
+};
 
 use super::{AllowedBy, ImpersonationError};
 use crate::identity::{
@@ -119,19 +122,8 @@ pub(crate) fn service_account(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username
         .strip_prefix("system:serviceaccount:")?
         .split_once(':')?;
-    let is_subdomain = name.len() <= 253 && name.split('.').all(is_label);
-    (is_label(namespace) && is_subdomain).then_some((namespace, name))
-}
-
-/// Of RFC 1123. Anything else is a user to kube-apiserver, whatever its name begins with.
-fn is_label(text: &str) -> bool {
-    let is_alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() <= 63
-        && text.as_bytes().first().is_some_and(is_alphanumeric)
-        && text.as_bytes().last().is_some_and(is_alphanumeric)
-        && text
-            .bytes()
-            .all(|byte| is_alphanumeric(&byte) || byte == b'-')
+    // Anything else is a user to kube-apiserver, whatever its name begins with.
+    (is_label(namespace) && is_subdomain(name)).then_some((namespace, name))
 }
 
 /// Whether a header speaks of impersonation, known or not.
@@ -273,6 +265,16 @@ mod tests {
         assert_eq!(
             service_account("system:serviceaccount:web:a.b"),
             Some(("web", "a.b"))
+        );
+        // A name's labels have no bound of their own in Kubernetes; a namespace is one label.
+        let long = "a".repeat(64);
+        assert_eq!(
+            service_account(&format!("system:serviceaccount:web:{long}")),
+            Some(("web", &*long))
+        );
+        assert_eq!(
+            service_account(&format!("system:serviceaccount:{long}:deployer")),
+            None
         );
         for odd in ["web:", "-a:b", "a:b..c", "a:b-", "a:.b", "a:b:c", "A:b"] {
             assert_eq!(

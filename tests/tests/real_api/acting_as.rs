@@ -74,6 +74,10 @@ async fn acting_as_others_is_as_kube_apiserver_has_it() {
             "legacy-account",
             vec![verb("", &["serviceaccounts"], "impersonate", &["deployer"])],
         ),
+        (
+            "legacy-accounts",
+            vec![verb("", &["serviceaccounts"], "impersonate", &[])],
+        ),
         ("info-bob", constrained("user-info", &["users"], &["bob"])),
         (
             "info-all",
@@ -126,7 +130,9 @@ async fn acting_as_others_is_as_kube_apiserver_has_it() {
     }
     let (u, g) = ("impersonate-user", "impersonate-group");
     let account = "system:serviceaccount:default:deployer";
-    let wishes: [(&str, &[(&str, &str)]); 13] = [
+    // Still an account, not a user: the labels of its name have no bound of their own.
+    let long_account = format!("system:serviceaccount:default:{}", "a".repeat(64));
+    let wishes: [(&str, &[(&str, &str)]); 14] = [
         ("bob", &[(u, "bob")]),
         ("carol", &[(u, "carol")]),
         ("bob +dev", &[(u, "bob"), (g, "dev")]),
@@ -147,6 +153,7 @@ async fn acting_as_others_is_as_kube_apiserver_has_it() {
             "other account",
             &[(u, "system:serviceaccount:default:other")],
         ),
+        ("long account", &[(u, long_account.as_str())]),
         ("node n1", &[(u, "system:node:n1")]),
         ("anonymous", &[(u, "system:anonymous")]),
     ];

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     API_VERSION, AuditLevel, AuditPolicy, AuditPolicyRule, AuditStage, GroupResources, KIND,
 };
-use crate::v1alpha1::issuer_rules::FieldError;
+use crate::{dns_name, v1alpha1::issuer_rules::FieldError};
 
 /// Reads, and collects what is wrong.
 #[derive(Default)]
@@ -108,7 +108,7 @@ impl Reader {
         let group = fields.get("group").unwrap_or(&Value::Null);
         let group = match group {
             Value::Null => "",
-            Value::String(group) if group.is_empty() || is_subdomain(group) => group,
+            Value::String(group) if group.is_empty() || dns_name::is_subdomain(group) => group,
             _ => {
                 let message = "must be the name of an API group, without a version";
                 self.add(format!("{path}.group"), message);
@@ -234,15 +234,4 @@ fn stage(name: &str) -> Option<AuditStage> {
         "Panic" => AuditStage::Panic,
         _ => return None,
     })
-}
-
-fn is_subdomain(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -2,10 +2,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use oidcproxy_crds::v1alpha1::{
-    network::Network,
-    serving::{ProxyProtocol, SecretCertificate, SelfIssued, Serving},
-    settings::MAX_CERTIFICATE_AUTHORITY_BYTES,
+use oidcproxy_crds::{
+    dns_name::is_label,
+    v1alpha1::{
+        network::Network,
+        serving::{ProxyProtocol, SecretCertificate, SelfIssued, Serving},
+        settings::MAX_CERTIFICATE_AUTHORITY_BYTES,
+    },
 };
 use url::Url;
 
@@ -145,13 +148,6 @@ fn check_lifetimes(issued: &SelfIssued, findings: &mut Findings) {
 }
 
 fn is_hostname(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     if name.parse::<IpAddr>().is_ok() {
         return true;
     }
