@@ -1,14 +1,13 @@
 //! Where kube-apiserver is, and as whom we speak to it: as pods do, or by a kubeconfig.
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use kube::{
     Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+
+use crate::first_line::first_line;
 
 /// Why kube-apiserver cannot be found.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +48,6 @@ pub(crate) async fn config(path: Option<&Path>) -> Result<Config, ClusterError> 
     // Read again and again, as in a pod: who renews the authority writes this file.
     config.root_cert_file = authority;
     Ok(config)
-}
-
-/// What is wrong, without the lines of the file that the parser shows after it: there may be a token in them.
-pub(crate) fn first_line(error: &impl Display) -> String {
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The file with the authorities of kube-apiserver; none where they are written in the kubeconfig

@@ -16,6 +16,7 @@ mod cluster;
 mod descriptors;
 mod drain;
 mod early_end;
+mod first_line;
 mod forward;
 mod identity;
 mod impersonate;

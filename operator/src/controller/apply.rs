@@ -21,6 +21,7 @@
 //! `events` of events.k8s.io (create, patch), and everything that a proxy is granted: the API
 //! server lets nobody grant what they do not hold.
 
+mod edited;
 mod exposure;
 mod memory;
 mod optional;
@@ -40,6 +41,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::edited::is_edited;
 pub use self::{
     memory::{Memories, Memory},
     optional::Optional,
@@ -158,7 +160,7 @@ impl Applier<'_> {
             network_policy: match (network_policy, keeps_ways) {
                 (Some(policy), true) => Some(Box::pin(self.kept(policy)).await?),
                 (Some(policy), false) => Some(self.namespaced(policy).await?),
-                (None, true) => None,
+                (None, true) => self.own(&self.identity.name).await?,
                 (None, false) => self.remove::<NetworkPolicy>(&self.identity.name).await?,
             },
             service: if keeps_ways {
@@ -255,16 +257,23 @@ impl Applier<'_> {
         Box::pin(self.apply(&self.api(), object)).await
     }
 
+    /// Ours of this name, if there is one.
+    async fn own<K>(&self, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let found = get(&self.api::<K>(), name).await?;
+        Ok(found.filter(|object| self.identity.owns(object.meta())))
+    }
+
     /// Ours as it is; this one where there is none.
     async fn kept<K>(&self, object: K) -> Result<K, Error>
     where
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
-        let name = object.name_any();
-        match get(&self.api::<K>(), &name).await? {
+        match self.own(&object.name_any()).await? {
+            Some(current) => Ok(current),
             None => self.namespaced(object).await,
-            Some(current) if self.identity.owns(current.meta()) => Ok(current),
-            Some(_) => Err(foreign::<K>(&name)),
         }
     }
 
@@ -323,24 +332,6 @@ impl Applier<'_> {
         };
         Ok(self.identity.owns(&current.metadata) && is_edited(&current, desired))
     }
-}
-
-/// The data differ, and we no longer own them: an edit takes the field's ownership along.
-fn is_edited(current: &ConfigMap, desired: &ConfigMap) -> bool {
-    let data = |map: &ConfigMap| map.data.clone().unwrap_or_default();
-    let (now, wanted) = (data(current), data(desired));
-    wanted.iter().any(|(key, value)| {
-        let field = format!("f:{key}");
-        let owned = current.managed_fields().iter().any(|entry| {
-            entry.manager.as_deref() == Some(MANAGER)
-                && entry
-                    .fields_v1
-                    .as_ref()
-                    .and_then(|fields| fields.0.get("f:data"))
-                    .is_some_and(|data| data.get(&field).is_some())
-        });
-        now.get(key) != Some(value) && !owned
-    })
 }
 
 /// Deletes this object if it is there and ours; whether it was not.

@@ -15,7 +15,10 @@ use kube::{Api, Client};
 use oidcproxy_crds::OidcProxyStatus;
 use url::Host;
 
-pub use self::names::{cluster_ips, load_balancer_addresses};
+pub use self::{
+    names::{cluster_ips, load_balancer_addresses},
+    self_issued::upkeep,
+};
 use super::{apply, identity::Identity, news::News, refusal::Fault, resolve::Resolved};
 use crate::pki::{authority, leaf::Facts};
 
@@ -76,17 +79,6 @@ pub struct Kept {
     pub facts: Facts,
     /// The roots behind it.
     pub authorities: Authorities,
-}
-
-/// Renews the operator's own certificate as it is, while the spec cannot be realised.
-pub async fn upkeep(
-    client: &Client,
-    identity: &Identity,
-    cluster_domain: &str,
-    published: &OidcProxyStatus,
-    news: &mut News,
-) -> Result<Option<Kept>, Error> {
-    self_issued::upkeep(client, identity, cluster_domain, published, news).await
 }
 
 /// A host as a certificate names it.

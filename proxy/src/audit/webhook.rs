@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::cluster::first_line;
+use crate::first_line::first_line;
 
 /// A webhook that says nothing for longer is tried again.
 const TIMEOUT: Duration = Duration::from_secs(30);

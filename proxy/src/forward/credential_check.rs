@@ -83,10 +83,10 @@ impl CredentialCheck {
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json.clone());
         headers.insert(header::ACCEPT, json);
+        let has_token = credential.is_some();
         if let Some(credential) = credential {
             headers.insert(header::AUTHORIZATION, credential);
         }
-        let has_token = request.headers().contains_key(header::AUTHORIZATION);
         let answer = self.client.request(request).await?;
         match answer.status() {
             StatusCode::CREATED => {

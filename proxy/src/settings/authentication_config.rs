@@ -14,7 +14,7 @@ use oidcproxy_crds::v1alpha1::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use text::one_line;
+use crate::first_line::first_line;
 
 const API_VERSIONS: [&str; 3] = [
     "apiserver.config.k8s.io/v1",
@@ -93,7 +93,7 @@ pub(crate) fn parse(text: &str) -> Result<AuthenticationSettings, Authentication
     let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
     let decoded = AuthenticationConfiguration::deserialize(tracked);
     let configuration = decoded.map_err(|error| {
-        let (path, error) = (track.path(), one_line(&error.to_string()));
+        let (path, error) = (track.path(), first_line(&error));
         Error::Decode(format!("{path}: {error}"))
     })?;
     let known_version = API_VERSIONS.contains(&configuration.api_version.as_str());

@@ -78,7 +78,7 @@ fn authorities(authority: &Authority) -> Authorities {
 
 /// Renews a certificate as it is, while the spec cannot be realised: what serves goes on serving. One
 /// that is lost comes back for the names that are known without the spec.
-pub(super) async fn upkeep(
+pub async fn upkeep(
     client: &Client,
     identity: &Identity,
     cluster_domain: &str,

@@ -1,21 +1,23 @@
 //! From the text of the file to a document, as kube-apiserver reads it: a text that begins with a brace is JSON and nothing
 //! else, any other one is YAML, of which the first document counts.
 
+use std::fmt::Display;
+
 use serde_json::Value;
 
 use super::AuthenticationConfigError;
-use crate::authn::strict_json;
+use crate::{authn::strict_json, first_line::first_line};
 
 pub(super) fn read(text: &str) -> Result<Value, AuthenticationConfigError> {
-    let wrong = |message: String| AuthenticationConfigError::Decode(one_line(&message));
+    let wrong = |error: &dyn Display| AuthenticationConfigError::Decode(first_line(&error));
     if text.trim_start().starts_with('{') {
         return strict_json::object(text.as_bytes())
             .map(Value::Object)
-            .map_err(|error| wrong(error.to_string()));
+            .map_err(|error| wrong(&error));
     }
     // No content, but before a brace it makes the text YAML, as there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_saphyr::from_str(first_document(text)).map_err(|error| wrong(error.to_string()))
+    serde_saphyr::from_str(first_document(text)).map_err(|error| wrong(&error))
 }
 
 /// Up to the marker that ends the first document. No such line can be a part of a scalar.
@@ -35,11 +37,6 @@ fn first_document(text: &str) -> &str {
         end += line.len();
     }
     text.get(..end).unwrap_or(text)
-}
-
-/// A parser's message may draw the place in the text; a log line has one line.
-pub(super) fn one_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
